@@ -25,6 +25,7 @@ import json
 import math
 import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -75,15 +76,17 @@ def save(model: _Model, folder: str | os.PathLike[str]) -> Path:
     folder = Path(folder)
     existed = folder.is_dir()
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = [folder / f".saving-{os.getpid()}{suffix}" for suffix in (".safetensors", ".json")]
-    tensors, text = temporary
+    working = folder / f".saving-{os.getpid()}"  # beside, so that a rename is enough
+    tensors, text = working / "tensors.safetensors", working / "model.json"
     target: Path | None = None
     try:
+        working.mkdir(exist_ok=True)
         save_file(arrays, tensors)
         description["sha256"] = _sha256(tensors)
         text.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
-        for path in temporary:
-            _flush(path)
+        shutil.copymode(text, tensors)  # safetensors makes files that only their owner reads
+        _flush(tensors)
+        _flush(text)
         new = _tensors(folder, description["sha256"])
         target = None if new.exists() else new
         os.replace(tensors, new)
@@ -91,12 +94,17 @@ def save(model: _Model, folder: str | os.PathLike[str]) -> Path:
     except BaseException as error:
         if target and text.exists():  # model.json is still the old one
             target.unlink(missing_ok=True)
-        _clean(folder, temporary, existed)
+        shutil.rmtree(working, ignore_errors=True)
+        if not existed:
+            with contextlib.suppress(OSError):  # somebody put another file there
+                folder.rmdir()
         if isinstance(error, SafetensorError):  # how safetensors reports a full disk
             raise OSError(f"folder must be writable, got {error} in {folder}") from error
         raise
-    for path in (*folder.glob("tensors-*.safetensors"), *folder.glob(".saving-*")):
-        if path != new:  # of the old model, or of a save that was killed
+    for path in folder.glob(".saving-*"):  # ours, and of saves that were killed
+        shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob("tensors-*.safetensors"):
+        if path != new:
             path.unlink(missing_ok=True)
     return folder
 
@@ -128,8 +136,12 @@ def load(model_class: type[_M], folder: str | os.PathLike[str]) -> _M:
     found = _sha256(tensors)
     if found != description["sha256"]:
         raise ValueError(f"{tensors} must have sha256 {description['sha256']}, got {found}")
+    try:
+        state = load_file(tensors)
+    except SafetensorError as error:
+        raise ValueError(f"{tensors} must be safetensors, got {error}") from error
     model = model_class(**options)
-    model.set_state(load_file(tensors))
+    model.set_state(state)
     return model
 
 
@@ -225,11 +237,3 @@ def _sha256(path: Path) -> str:
 def _flush(path: Path) -> None:
     with path.open("r+b") as file:
         os.fsync(file.fileno())
-
-
-def _clean(folder: Path, files: list[Path], existed: bool) -> None:
-    for path in files:
-        path.unlink(missing_ok=True)
-    if not existed:
-        with contextlib.suppress(OSError):  # something else was put there meanwhile
-            folder.rmdir()
