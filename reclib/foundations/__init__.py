@@ -1,0 +1,1 @@
+"""Interactions, splits, metrics, evaluation and persistence: what every chapter stands on."""

@@ -1,8 +1,10 @@
-"""Interactions: who did what with which item, when, and how strongly; the one table that all models read.
+"""Interactions: who took which item, when, and how strongly; the one table that all models read.
 
-    B = {(u, i, t)}, one row per event; the matrix R has R[u, i] = sum of the weights of the events (u, i)
+    B = {(u, i, t)}, one row per event
+    R[u, i] = sum of the weights of the events (u, i)
 
-Source: the notation is the book's own; the ragged layout is that of a compressed sparse row (CSR) matrix.
+Source: the notation is the book's own; the ragged layout is that of a compressed sparse row (CSR)
+matrix.
 Differences from the paper: none.
 Chapter: foundations/interactions
 """
@@ -10,7 +12,7 @@ Chapter: foundations/interactions
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -35,7 +37,8 @@ def checked_ids(values: ArrayLike, name: str, size: int | None = None) -> Ids:
         (n,) int64, a new array.
 
     Raises:
-        ValueError: if the values are not one-dimensional, not integers, negative, or ``size`` or more.
+        ValueError: if the values are not one-dimensional, not integers, negative, or ``size`` or
+            more.
     """
     array = np.asarray(values)
     if array.ndim != 1:
@@ -191,8 +194,8 @@ class Histories:
 class Interactions:
     """Events of users with items, in canonical order (user, timestamp, input position).
 
-    Unsorted input is sorted, stably; repeats are kept. Without timestamps the input order is the order in time.
-    All columns are read-only copies.
+    Unsorted input is sorted, stably; repeats are kept. Without timestamps the input order is the
+    order in time. All columns are read-only copies.
 
     Attributes:
         users: (n,) int64, 0-based.
@@ -200,11 +203,12 @@ class Interactions:
         timestamps: (n,) int64 UTC seconds, or None.
         ratings: (n,) float64 explicit ratings, or None.
         weights: (n,) float64 confidence, >= 0, or None for 1 each.
-        n_users, n_items: sizes; given or one more than the largest id. They may exceed the ids seen.
+        n_users, n_items: sizes; given or one more than the largest id. They may exceed the ids
+        seen.
 
     Raises:
-        ValueError: if ids are negative, not integers or beyond the size; if columns differ in length or are not
-            one-dimensional; if a value is not finite or a weight is negative.
+        ValueError: if ids are negative, not integers or beyond the size; if columns differ in
+            length or are not one-dimensional; if a value is not finite or a weight is negative.
     """
 
     users: Ids
@@ -295,14 +299,16 @@ class Interactions:
     def select(self, rows: ArrayLike) -> Interactions:
         """The events with the given row numbers or boolean mask; sizes are kept."""
         index = np.asarray(rows)
+        optional: dict[str, Any] = {
+            name: None if getattr(self, name) is None else getattr(self, name)[index]
+            for name in ("timestamps", "ratings", "weights")
+        }
         return Interactions(
+            self.users[index],
+            self.items[index],
             n_users=self.n_users,
             n_items=self.n_items,
-            **{
-                c.name: None if getattr(self, c.name) is None else getattr(self, c.name)[index]
-                for c in fields(self)
-                if not c.name.startswith("n_")
-            },
+            **optional,
         )
 
     def deduplicated(self) -> Interactions:
@@ -314,8 +320,8 @@ class Interactions:
         """The (U, I) user-item matrix in float64, indices sorted.
 
         Args:
-            values: ``"weights"`` sums the weights of repeated pairs (1 each where no weights were given);
-                ``"ratings"`` keeps the latest rating of a pair.
+            values: ``"weights"`` sums the weights of repeated pairs (1 each where no weights were
+                given); ``"ratings"`` keeps the latest rating of a pair.
         """
         if values not in ("weights", "ratings"):
             raise ValueError(f"values must be 'weights' or 'ratings', got {values!r}")
@@ -418,4 +424,6 @@ class Triples:
         return self.heads.size
 
     def __repr__(self) -> str:
-        return f"Triples({len(self)} facts, {self.n_entities} entities, {self.n_relations} relations)"
+        return (
+            f"Triples({len(self)} facts, {self.n_entities} entities, {self.n_relations} relations)"
+        )

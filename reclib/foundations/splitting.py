@@ -4,7 +4,8 @@
     split_time:   all events from a moment on are held out, for all users at once
     split_random: a share of the (user, item) pairs is held out, at random
 
-Source: Z. Meng, R. McCreadie, C. Macdonald, I. Ounis, Exploring Data Splitting Strategies for the Evaluation of
+Source: Z. Meng, R. McCreadie, C. Macdonald, I. Ounis, Exploring Data Splitting Strategies for the
+    Evaluation of
 Recommendation Models, RecSys 2020.
 Differences from the paper: none in the rules; every split also asserts its own no-leak condition.
 Chapter: foundations/interactions
@@ -65,9 +66,12 @@ def _concatenate(first: Interactions, second: Interactions) -> Interactions:
     )
 
 
-def _parts(interactions: Interactions, part: NDArray[np.int64]) -> list[Interactions]:
-    """Train, validation and test by their number 0, 1, 2 in ``part``; 3 is dropped."""
-    return [interactions.select(part == number) for number in range(3)]
+def _parts(
+    interactions: Interactions, part: NDArray[np.int64]
+) -> tuple[Interactions, Interactions, Interactions]:
+    """Train, validation and test by their number 0, 1, 2 in ``part``."""
+    train, validation, test = (interactions.select(part == number) for number in range(3))
+    return train, validation, test
 
 
 def _pairs(interactions: Interactions) -> NDArray[np.int64]:
@@ -80,10 +84,11 @@ def _check(interactions: Interactions) -> None:
 
 
 def split_last(interactions: Interactions, *, n_validation: int = 1, n_test: int = 1) -> Split:
-    """Leave the last events of each user out: ``n_test`` for the test, ``n_validation`` before them.
+    """Leave out the last events of each user: ``n_test``, and ``n_validation`` before them.
 
-    Users with at most ``n_validation + n_test`` events stay in train whole, and ``dropped`` counts them. Later events
-    of *other* users do stand in train: this split shares the calendar, and ``split_time`` does not.
+    Users with at most ``n_validation + n_test`` events stay in train whole, and ``dropped`` counts
+    them. Later events of *other* users do stand in train: this split shares the calendar, and
+    ``split_time`` does not.
 
     Args:
         interactions: in canonical order; without timestamps the input order is the order in time.
@@ -122,7 +127,7 @@ def _assert_each_user_in_order(split: Split) -> None:
 
 
 def split_time(interactions: Interactions, at: int, *, validation_at: int | None = None) -> Split:
-    """Everything before a moment is known, everything from it on is the future, for all users alike.
+    """Everything before a moment is known, everything from it on is the future, for everybody.
 
     Args:
         interactions: with timestamps.

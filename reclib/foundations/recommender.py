@@ -1,0 +1,236 @@
+"""The recommender contract, and the few lines that every model would otherwise repeat.
+
+    score(u, i) = sum over j of R[u, j] W[j, i]     for every model that is linear in the history
+
+A model is any object with ``fit`` and ``score``: there is no base class. Its options are keyword
+arguments of the constructor, what it learned are attributes that end in an underscore, and the
+functions here check ids, pick candidates, multiply histories with item weights and pack sparse
+matrices for ``persistence``.
+
+Source: the contract follows scikit-learn's estimators (fit, trailing underscore).
+Differences from the paper: none.
+Chapter: foundations/first_recommender
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from scipy.sparse import csr_array
+
+from reclib.foundations.interactions import Histories, Ids, Interactions, checked_ids
+
+__all__ = [
+    "Recommendations",
+    "Recommender",
+    "Scores",
+    "blocks",
+    "checked_scores",
+    "checked_train",
+    "fitted",
+    "history_rows",
+    "linear_scores",
+    "mask_scores",
+    "pack_sparse",
+    "recommend",
+    "take_candidates",
+    "unpack_sparse",
+]
+
+Scores = NDArray[np.floating[Any]]
+_BLOCK_CELLS = 4_000_000  # scores held at once: 16 MB in float32
+
+
+class Recommender(Protocol):
+    """What every recommender can do; higher scores are better, unknown ids raise."""
+
+    def fit(self, train: Interactions) -> Self:
+        """Learn from ``train``; a second call starts afresh."""
+        ...
+
+    def score(self, users: ArrayLike, items: ArrayLike | None = None) -> Scores:
+        """(B, I) scores of the whole catalogue, or (B, C) of the candidates ``items`` (B, C)."""
+        ...
+
+
+def fitted(model: object, attribute: str) -> Any:
+    """What a model learned, or an error that says to fit it first."""
+    value = getattr(model, attribute, None)
+    if value is None:
+        raise ValueError(f"{type(model).__name__} must be fitted before it scores, got no fit")
+    return value
+
+
+def checked_train(train: Interactions) -> Interactions:
+    """``train`` itself, if a model can learn from it: it needs at least one event."""
+    if not isinstance(train, Interactions):
+        raise ValueError(f"train must be Interactions, got {type(train).__name__}")
+    if len(train) == 0:
+        raise ValueError("train must hold at least one event, got 0")
+    return train
+
+
+def history_rows(history: csr_array, queries: ArrayLike | Histories) -> csr_array:
+    """(B, I) rows of the user-item matrix: of fitted users, or made from the histories of anybody.
+
+    Args:
+        history: (U, I) as fitted.
+        queries: (B,) user ids below U, or Histories of items below I.
+    """
+    n_users, n_items = history.shape
+    if isinstance(queries, Histories):
+        return queries.matrix(n_items).astype(history.dtype)
+    return history[checked_ids(queries, "users", n_users)]
+
+
+def take_candidates(scores: Scores, items: ArrayLike | None) -> Scores:
+    """Full scores (B, I), or the columns of the candidates (B, C) of each row."""
+    if items is None:
+        return scores
+    candidates = np.asarray(items)
+    if candidates.ndim != 2 or len(candidates) != len(scores):
+        raise ValueError(f"items must have shape ({len(scores)}, C), got {candidates.shape}")
+    checked = checked_ids(candidates.ravel(), "items", scores.shape[1])
+    return np.take_along_axis(scores, checked.reshape(candidates.shape), axis=1)
+
+
+def linear_scores(
+    rows: csr_array, weights: csr_array | Scores, items: ArrayLike | None = None
+) -> Scores:
+    """Rows (B, I) times item weights (I, I), sparse or dense, as float32 (B, I) or (B, C)."""
+    product = rows.astype(weights.dtype) @ weights
+    dense = product if isinstance(product, np.ndarray) else product.toarray()
+    return take_candidates(dense.astype(np.float32, copy=False), items)
+
+
+def pack_sparse(name: str, matrix: csr_array) -> dict[str, NDArray[Any]]:
+    """A CSR matrix as named arrays for ``state()``."""
+    parts = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
+    shape = np.array(matrix.shape, dtype=np.int64)
+    return {f"{name}.{part}": array for part, array in {**parts, "shape": shape}.items()}
+
+
+def unpack_sparse(name: str, state: Mapping[str, NDArray[Any]]) -> csr_array:
+    """The inverse of ``pack_sparse``."""
+    data, indices, indptr, shape = (
+        state[f"{name}.{part}"] for part in ("data", "indices", "indptr", "shape")
+    )
+    return csr_array((data, indices, indptr), shape=(int(shape[0]), int(shape[1])))
+
+
+def checked_scores(scores: Any, n_rows: int, width: int | None) -> Scores:
+    """Scores as a (B, width) array without NaN."""
+    array = np.asarray(scores)
+    if array.ndim != 2 or len(array) != n_rows or (width is not None and array.shape[1] != width):
+        expected = f"({n_rows}, {'I' if width is None else width})"
+        raise ValueError(f"scores must have shape {expected}, got {array.shape}")
+    if np.isnan(array.sum(dtype=np.float64)) and np.isnan(array).any():
+        raise ValueError("scores must not be NaN, got NaN")
+    return array
+
+
+def blocks(n_rows: int, width: int, batch_size: int | None) -> Iterator[slice]:
+    """Slices over the rows, each of so many that their scores take little memory."""
+    size = batch_size or max(1, _BLOCK_CELLS // max(width, 1))
+    return (slice(start, min(start + size, n_rows)) for start in range(0, n_rows, size))
+
+
+def mask_scores(scores: Scores, exclude: Histories) -> Scores:
+    """Scores with the excluded items at -inf; the model's own array is left alone."""
+    if exclude.items.size == 0:
+        return scores
+    masked = np.array(scores, dtype=np.result_type(scores.dtype, np.float32))
+    masked[exclude.rows, checked_ids(exclude.items, "exclude", scores.shape[1])] = -np.inf
+    return masked
+
+
+class Recommendations(NamedTuple):
+    """Lists of recommended items, best first.
+
+    Attributes:
+        items: (B, k) int64; -1 where no allowed item is left.
+        scores: (B, k) float; -inf there.
+    """
+
+    items: Ids
+    scores: Scores
+
+
+def recommend(
+    model: Any,
+    users: ArrayLike | None = None,
+    *,
+    k: int,
+    histories: Histories | None = None,
+    exclude: Interactions | Histories | None = None,
+    batch_size: int | None = None,
+) -> Recommendations:
+    """The ``k`` best items for each fitted user, or for each history of somebody unseen.
+
+    Equal scores: the lower id stands first.
+
+    Args:
+        model: a fitted recommender.
+        users: (B,) fitted users; None where ``histories`` are given.
+        k: length of the lists, >= 1; it may exceed the catalogue.
+        histories: B rows to score from, instead of users.
+        exclude: what may not be recommended: interactions (the items of each user), or histories
+            (one row a list).
+        batch_size: rows scored at once; None chooses by the size of the catalogue.
+    """
+    if k < 1:
+        raise ValueError(f"k must be at least 1, got {k}")
+    if (users is None) == (histories is None):
+        raise ValueError("users or histories must be given, not both, got both or neither")
+    known = None if users is None else checked_ids(users, "users")
+    n = len(histories or ()) if known is None else known.size
+    masked = _exclusions(exclude, known, n)
+    items = np.full((n, k), -1, dtype=np.int64)
+    scores = np.full((n, k), -np.inf, dtype=np.float32)
+    for block in blocks(n, 20_000, batch_size):
+        rows = np.arange(block.start, block.stop)
+        if histories is not None:
+            given = model.score_histories(histories.select(rows))
+        else:
+            given = model.score(rows if known is None else known[rows])
+        given = checked_scores(given, rows.size, None)
+        if masked is not None:
+            given = mask_scores(given, masked.select(rows))
+        top = min(k, given.shape[1])
+        items[block, :top], scores[block, :top] = _top(given, top)
+    items[np.isneginf(scores)] = -1
+    return Recommendations(items, scores)
+
+
+def _exclusions(
+    exclude: Interactions | Histories | None, users: Ids | None, n: int
+) -> Histories | None:
+    if isinstance(exclude, Interactions):
+        if users is None:
+            raise ValueError("exclude must be histories where no users are given, got Interactions")
+        return exclude.histories().select(users)
+    if exclude is not None and len(exclude) != n:
+        raise ValueError(f"exclude must have {n} rows, got {len(exclude)}")
+    return exclude
+
+
+def _top(scores: Scores, k: int) -> tuple[Ids, Scores]:
+    """The ``k`` highest scores of each row and their columns; equal scores keep column order."""
+    values, columns = torch.topk(torch.from_numpy(np.ascontiguousarray(scores)), k, sorted=False)
+    worst = values.min(dim=1, keepdim=True).values.numpy()
+    ids = np.sort(columns.numpy(), axis=1)
+    # Where the last place is tied, topk takes any of the tied columns: take the first ones instead.
+    tied = np.flatnonzero(np.count_nonzero(scores >= worst, axis=1) > k)
+    if tied.size:
+        part, level = scores[tied], worst[tied]
+        above, equal = part > level, part == level
+        free = k - np.count_nonzero(above, axis=1)
+        chosen = above | (equal & (np.cumsum(equal, axis=1, dtype=np.int32) <= free[:, None]))
+        ids[tied] = np.nonzero(chosen)[1].reshape(tied.size, k)
+    best = np.take_along_axis(scores, ids, axis=1)
+    order = np.argsort(-best, axis=1, kind="stable")
+    return np.take_along_axis(ids, order, axis=1), np.take_along_axis(best, order, axis=1)
