@@ -141,8 +141,10 @@ def metrics_from_ranks(ranks: Any, cases: Any, n_cases: int, k: int) -> dict[str
     k, ranks, cases = _cutoff(k), _tensor(ranks), _tensor(cases)
     _check_ids("ranks", ranks, 1, None)
     _check_ids("cases", cases, 0, n_cases)
-    if cases.ndim != 1 or ranks.shape != cases.shape:
-        raise ValueError(f"ranks must have shape (T,) = {cases.shape}, got {ranks.shape}")
+    if cases.ndim != 1:
+        raise ValueError(f"cases must have shape (T,), got {cases.shape}")
+    if ranks.shape != cases.shape:
+        raise ValueError(f"ranks must have shape {cases.shape}, got {ranks.shape}")
     order = ranks.argsort(stable=True)
     order = order[cases[order].argsort(stable=True)]  # by case, then by rank
     ranks, cases = ranks[order], cases[order].long()
