@@ -46,7 +46,12 @@ def main(source: str, target: str, figures: str) -> int:
     with tempfile.TemporaryDirectory() as folder:
         try:
             papermill.execute_notebook(
-                source, target, cwd=folder, kernel_name="python3", progress_bar=sys.stderr.isatty()
+                source,
+                target,
+                cwd=folder,
+                kernel_name="python3",
+                progress_bar=sys.stderr.isatty(),
+                extra_arguments=["--IPKernelApp.log_level=ERROR"],
             )
         except PapermillExecutionError as error:
             print(f"cell {error.exec_count}: {error.ename}: {error.evalue}", file=sys.stderr)

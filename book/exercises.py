@@ -30,12 +30,18 @@ TEXT_STUB = "YOUR ANSWER HERE"
 
 
 def read(path: Path) -> Notebook:
-    """Read a notebook."""
+    """Read a notebook of format 4.
+
+    Raises:
+        ValueError: if the file is anything else.
+    """
     try:
         notebook: Notebook = json.loads(path.read_text(encoding="utf-8"))
-        notebook["cells"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path} must be a notebook, got {error!r}") from error
+        for cell in notebook["cells"]:
+            cell["source"] = _source(cell).splitlines(keepends=True)
+            dict(cell["metadata"].get("nbgrader", {}))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path.name} must be a notebook of format 4, got {error!r}") from error
     return notebook
 
 
@@ -170,7 +176,7 @@ def _execute(
     from nbclient import NotebookClient
     from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
-    node = nbformat.from_dict(copy.deepcopy(notebook))
+    node = nbformat.reads(json.dumps(notebook), as_version=4)
     running = 0
     with tempfile.TemporaryDirectory() as folder:
         client = NotebookClient(
@@ -178,6 +184,8 @@ def _execute(
             timeout=timeout,
             allow_errors=True,
             kernel_name="python3",
+            extra_arguments=["--IPKernelApp.log_level=ERROR"],
+            shutdown_kernel="immediate",
             resources={"metadata": {"path": folder}},
         )
         client.log.setLevel(logging.CRITICAL)
@@ -284,11 +292,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _grade_file(path: Path, source: Notebook, options: argparse.Namespace) -> list[dict[str, Any]]:
     try:
         student = read(path)
-    except (FileNotFoundError, ValueError) as error:
+        if options.profile:
+            student = set_parameters(student, profile=options.profile)
+    except (FileNotFoundError, ValueError, KeyError) as error:
         rows = points({"cells": []}, source)
-        return [{**row, "why": f"{type(error).__name__}: {path.name}"} for row in rows]
-    if options.profile:
-        student = set_parameters(student, profile=options.profile)
+        return [{**row, "why": f"{path.name} cannot be graded: {error}"} for row in rows]
     return grade(student, source, timeout=options.timeout, solutions=options.solutions)
 
 
