@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -33,8 +34,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         elif options.command == "verify":
             return _verify(options.names or names())
         else:
-            write()
+            write(README)
             print(f"wrote {README}")
+        sys.stdout.flush()
+    except BrokenPipeError:  # the reader, for example ``head``, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (KeyError, OSError, ValueError) as error:
         print(f"error: {error.args[0] if type(error) is KeyError else error}", file=sys.stderr)
         return 1

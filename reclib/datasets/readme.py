@@ -72,9 +72,9 @@ def readme() -> str:
     return _HEAD.format(overview=overview, details="".join(map(_section, known)))
 
 
-def write(path: Path = README) -> None:
-    """Write the page."""
-    path.write_text(readme(), encoding="utf-8")
+def write(path: Path) -> None:
+    """Write the page to a file."""
+    path.write_text(readme(), encoding="utf-8", newline="\n")
 
 
 def _section(source: Source) -> str:
