@@ -320,9 +320,7 @@ def _seconds(value: Any) -> str:
 def _mebibytes(value: Any) -> str:
     parts = value if isinstance(value, Mapping) else {"": value}
     numbers = {name: _mean(part) for name, part in parts.items()}
-    return ", ".join(
-        f"{name} {n:,.0f} MiB".strip() for name, n in numbers.items() if n is not None
-    )
+    return ", ".join(f"{name} {n:,.0f} MiB".strip() for name, n in numbers.items() if n is not None)
 
 
 def _options(row: Mapping[str, Any]) -> str:
@@ -400,7 +398,8 @@ def _section(
 def render_results(root: Path) -> str:
     """Return the results page: our rows beside published ones of the same protocol."""
     ours, published = read_results(root), read_published(root)
-    sections, used = [], set()
+    sections: list[str] = []
+    used: set[str] = set()
     for table in published:
         mine = [
             row
@@ -595,8 +594,8 @@ def render_api(root: Path) -> dict[str, str]:
             continue
         page = module.replace(".", "_")
         pages[f"{page}.md"] = (
-            f"# {module}\n\n```{{eval-rst}}\n.. automodule:: {module}\n"
-            "   :members:\n   :show-inheritance:\n```\n"
+            f"# {module.removeprefix('reclib.')}\n\n```{{eval-rst}}\n.. automodule:: {module}\n"
+            "   :members:\n```\n"
         )
         rows.append(f"| [{module}]({page}.md) | {_first_sentence(path)} |")
     pages["index.md"] = "\n".join(

@@ -73,7 +73,7 @@ def to_rst(lines: Sequence[str]) -> list[str]:
         elif _ITEM.match(block[0]):
             out += _list(block)
         elif _indent(block[0]) > 0:
-            out += ["::", "", *block]
+            out += [".. code-block:: text", "", *block]
         else:
             out += [_escape(line.strip()) for line in block]
         out.append("")
