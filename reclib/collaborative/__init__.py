@@ -1,7 +1,8 @@
 """Recommending from what others took: popularity, neighbours, content and linear models."""
 
+from reclib.collaborative.content import ContentKNN, HybridKNN
 from reclib.collaborative.linear import EASE
 from reclib.collaborative.neighbors import ItemKNN, UserKNN
 from reclib.collaborative.popularity import Popularity
 
-__all__ = ["EASE", "ItemKNN", "Popularity", "UserKNN"]
+__all__ = ["EASE", "ContentKNN", "HybridKNN", "ItemKNN", "Popularity", "UserKNN"]

@@ -13,23 +13,14 @@ paper's X. Chapter: collaborative/linear
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.linalg import lapack
 
-from reclib.foundations.interactions import Histories, Interactions
-from reclib.foundations.recommender import (
-    Scores,
-    checked_train,
-    fitted,
-    history_rows,
-    linear_scores,
-    pack_sparse,
-    unpack_sparse,
-)
+from reclib.foundations.interactions import Interactions
+from reclib.foundations.recommender import LinearScores, checked_train
 
 __all__ = ["EASE", "ease_weights"]
 
@@ -72,7 +63,7 @@ def _mirror(matrix: NDArray[np.float32], block: int = 1024) -> None:
         matrix[stop:, start:stop] = matrix[start:stop, stop:].T
 
 
-class EASE:
+class EASE(LinearScores):
     """Linear item-item model with a closed-form solution.
 
     A user without history scores 0 everywhere; an item without events scores 0.
@@ -93,23 +84,3 @@ class EASE:
         self.item_weights_ = ease_weights(gram, self.regularization)
         self.history_ = history
         return self
-
-    def score(self, users: ArrayLike, items: ArrayLike | None = None) -> Scores:
-        """(B, I) float32 scores of fitted users, or (B, C) for candidates."""
-        weights = fitted(self, "item_weights_")
-        return linear_scores(history_rows(self.history_, users), weights, items)
-
-    def score_histories(self, histories: Histories, items: ArrayLike | None = None) -> Scores:
-        """The same for unseen users."""
-        weights = fitted(self, "item_weights_")
-        return linear_scores(history_rows(self.history_, histories), weights, items)
-
-    def state(self) -> dict[str, NDArray[Any]]:
-        """What was learned, as arrays."""
-        weights = fitted(self, "item_weights_")
-        return {"item_weights": weights, **pack_sparse("history", self.history_)}
-
-    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take up what was learned elsewhere."""
-        self.item_weights_ = state["item_weights"]
-        self.history_ = unpack_sparse("history", state)

@@ -1,8 +1,7 @@
 """Neighbours: items that the same people took, and people who took the same items.
 
-    s(i, u) = sum over j of R[u, j] A[j, i]          items:  A[j, :] keeps the K items most similar
-    to j s(i, u) = sum over v of B[u, v] R[v, i]          people: B[u, :] keeps the K users most
-    similar to u
+    items:   s(i, u) = sum over j of R[u, j] A[j, i]    A[j, :] keeps the K items most like j
+    people:  s(i, u) = sum over v of B[u, v] R[v, i]    B[u, :] keeps the K users most like u
 
     A[j, i] = c[j, i] / sqrt(n[j] n[i])  (cosine)    c: co-occurrences, n: squared norms
     A[j, i] = c[j, i] / (n[j] + n[i] - c[j, i])      (Jaccard, on presence)
@@ -10,9 +9,10 @@
     each times c / (c + shrinkage), c counting the common users
 
 Source: B. Sarwar, G. Karypis, J. Konstan, J. Riedl, Item-Based Collaborative Filtering
-    Recommendation Algorithms,
-WWW 2001; J. Herlocker, J. Konstan, A. Borchers, J. Riedl, SIGIR 1999, for people and for shrinking
-by overlap. Differences from the paper:
+Recommendation Algorithms, WWW 2001; for people and for shrinking by overlap J. Herlocker,
+J. Konstan, A. Borchers, J. Riedl, An Algorithmic Framework for Performing Collaborative Filtering,
+SIGIR 1999.
+Differences from the paper:
 1. Pearson: the papers correlate over common raters only. Here: over common raters where ``ItemKNN``
    gets ratings; over all users, absence counting 0, for implicit feedback, where common raters have
    no variance.
@@ -34,13 +34,14 @@ from scipy.sparse import csr_array
 
 from reclib.foundations.interactions import Histories, Ids, Interactions, checked_ids
 from reclib.foundations.recommender import (
+    LinearScores,
     Scores,
     checked_train,
     fitted,
     history_rows,
     linear_scores,
-    pack_sparse,
-    unpack_sparse,
+    pack,
+    unpack,
 )
 
 __all__ = ["ItemKNN", "UserKNN", "similarities", "top_per_row"]
@@ -139,19 +140,24 @@ def _pearson_of_ratings(ratings: csr_array, shrinkage: float) -> csr_array:
     return csr_array((shrunk, parts[0].indices, parts[0].indptr), shape=parts[0].shape)
 
 
-def top_per_row(matrix: csr_array, k: int, *, drop_diagonal: bool = False) -> csr_array:
+def top_per_row(matrix: csr_array, k: int, *, diagonal: int | None = None) -> csr_array:
     """Only the ``k`` largest positive entries of each row; equal entries keep column order.
 
     Rows of similar length are padded and cut together, so the cost is that of a few dense ``topk``
     calls.
+
+    Args:
+        matrix: (N, M) sparse; its rows are sorted in place.
+        k: entries to keep, >= 1.
+        diagonal: the column that stands for row 0 itself, and so on; such entries are dropped.
     """
     if k < 1:
         raise ValueError(f"n_neighbors must be at least 1, got {k}")
     matrix.sort_indices()
     keep = matrix.data > 0
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
-    if drop_diagonal:
-        keep &= rows != matrix.indices
+    if diagonal is not None:
+        keep &= rows + diagonal != matrix.indices
     data, columns, lengths = (
         matrix.data[keep],
         matrix.indices[keep],
@@ -207,7 +213,7 @@ class _Ratings:
         return self.means[own] + (neighbors * rows).sum(axis=1) * _inverse(weight)
 
 
-class ItemKNN:
+class ItemKNN(LinearScores):
     """Score an item by its similarity to the items of the history.
 
     A user without history scores 0 everywhere, and so does an item without events.
@@ -243,35 +249,26 @@ class ItemKNN:
             similarity = similarities(
                 columns, columns, kind=self.similarity, shrinkage=self.shrinkage
             )
-        weights = top_per_row(similarity, self.n_neighbors, drop_diagonal=True)
+        weights = top_per_row(similarity, self.n_neighbors, diagonal=0)
         self.history_, self.ratings_ = history.astype(np.float32), ratings
         self.item_weights_ = weights.astype(np.float32)  # (I, I), row j: the neighbours of j
         return self
-
-    def score(self, users: ArrayLike, items: ArrayLike | None = None) -> Scores:
-        """(B, I) float32 scores of fitted users, or (B, C) for candidates."""
-        weights = fitted(self, "item_weights_")
-        return linear_scores(history_rows(self.history_, users), weights, items)
-
-    def score_histories(self, histories: Histories, items: ArrayLike | None = None) -> Scores:
-        """The same for unseen users."""
-        weights = fitted(self, "item_weights_")
-        return linear_scores(history_rows(self.history_, histories), weights, items)
 
     def predict(self, users: ArrayLike, items: ArrayLike) -> Scores:
         """(B,) predicted ratings: the item's mean, moved by how the user rated its neighbours."""
         known = _Ratings(_fitted_ratings(self), axis=1)
         users, items = _pairs(users, items, known.ratings.shape)
-        neighbors = self.item_weights_.T.tocsr()[items]  # (B, I): A[j, i] over j
+        neighbors = csr_array(self.item_weights_.T)[items]  # (B, I): A[j, i] over j
         return known.predict(neighbors, items, known.centred[users], known.present[users])
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What was learned, as arrays."""
-        return _pack(self, "item_weights_", "history_")
+        fitted(self, "item_weights_")
+        return pack(self, "history_", "item_weights_", "ratings_")
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up what was learned elsewhere."""
-        _unpack(self, state, "item_weights_", "history_")
+        unpack(self, state, "history_", "item_weights_", "ratings_")
 
 
 class UserKNN:
@@ -341,11 +338,12 @@ class UserKNN:
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What was learned, as arrays."""
-        return _pack(self, "history_")
+        fitted(self, "history_")
+        return pack(self, "history_", "ratings_")
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up what was learned elsewhere."""
-        _unpack(self, state, "history_")
+        unpack(self, state, "history_", "ratings_")
 
 
 def _fitted_ratings(model: object) -> csr_array:
@@ -361,18 +359,3 @@ def _pairs(users: ArrayLike, items: ArrayLike, shape: tuple[int, ...]) -> tuple[
     if users.shape != items.shape:
         raise ValueError(f"items must have shape {users.shape}, got {items.shape}")
     return users, items
-
-
-def _pack(model: object, *attributes: str) -> dict[str, NDArray[Any]]:
-    state = {}
-    for name in (*attributes, "ratings_"):
-        matrix = getattr(model, name, None) if name == "ratings_" else fitted(model, name)
-        if matrix is not None:
-            state.update(pack_sparse(name.rstrip("_"), matrix))
-    return state
-
-
-def _unpack(model: object, state: Mapping[str, NDArray[Any]], *attributes: str) -> None:
-    for name in (*attributes, "ratings_"):
-        key = name.rstrip("_")
-        setattr(model, name, unpack_sparse(key, state) if f"{key}.data" in state else None)

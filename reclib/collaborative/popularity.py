@@ -18,7 +18,14 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from reclib.foundations.interactions import Histories, Interactions, checked_ids
-from reclib.foundations.recommender import Scores, checked_train, fitted, take_candidates
+from reclib.foundations.recommender import (
+    Scores,
+    checked_train,
+    fitted,
+    pack,
+    take_candidates,
+    unpack,
+)
 
 __all__ = ["Popularity"]
 
@@ -41,19 +48,20 @@ class Popularity:
     def score(self, users: ArrayLike, items: ArrayLike | None = None) -> Scores:
         """(B, I) float32 event counts, or (B, C) for candidates."""
         weights = fitted(self, "item_weights_")
-        n = checked_ids(users, "users", self.n_users_).size
+        n = checked_ids(users, "users", int(self.n_users_)).size
         return take_candidates(np.broadcast_to(weights, (n, weights.size)), items)
 
     def score_histories(self, histories: Histories, items: ArrayLike | None = None) -> Scores:
         """The same for unseen users."""
         weights = fitted(self, "item_weights_")
+        checked_ids(histories.items, "items", weights.size)
         return take_candidates(np.broadcast_to(weights, (len(histories), weights.size)), items)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """What was learned, as arrays."""
-        weights = fitted(self, "item_weights_")
-        return {"item_weights": weights, "n_users": np.array(self.n_users_)}
+        fitted(self, "item_weights_")
+        return pack(self, "item_weights_", "n_users_")
 
     def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take up what was learned elsewhere."""
-        self.item_weights_, self.n_users_ = state["item_weights"], int(state["n_users"])
+        unpack(self, state, "item_weights_", "n_users_")

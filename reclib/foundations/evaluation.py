@@ -255,8 +255,8 @@ def _rank(model: Any, cases: Cases, batch_size: int | None) -> _Ranks:
         allowed = ~np.isin(_keys(targets), _keys(exclude))
         ranks = _rank_block(scores, targets, columns, allowed)
         parts.append((targets.rows + block.start, *ranks, allowed))
-    joined = [np.concatenate(part) for part in zip(*parts, strict=True)]
-    return _Ranks(*joined[:4], allowed=joined[4], width=width or 0)
+    joined: list[Any] = [np.concatenate(part) for part in zip(*parts, strict=True)]
+    return _Ranks._make([*joined, width or 0])
 
 
 def evaluate(

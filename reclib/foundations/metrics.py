@@ -1,6 +1,7 @@
 r"""How good a ranking, a predicted probability or a set of recommended lists is.
 
 .. math::
+
     \mathrm{DCG@}k = \sum_{r=1}^{k} \frac{\mathrm{rel}_r}{\log_2(r+1)}, \qquad
     \mathrm{nDCG@}k = \frac{\mathrm{DCG@}k}{\max \mathrm{DCG@}k}
 

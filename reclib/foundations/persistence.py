@@ -184,15 +184,15 @@ def _decoded(value: Any) -> Any:
 
 
 def _arrays(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The state as native, contiguous arrays; zero-dimensional ones stay so."""
+    """The state as contiguous arrays; zero-dimensional ones stay so."""
     arrays = {}
     for name, values in state.items():
         if not isinstance(name, str) or name == "__metadata__":  # a word of the format
             raise ValueError(f"state must have names other than __metadata__, got {name!r}")
-        array = np.asarray(values)
+        array = np.asarray(values, order="C")
         if array.dtype.kind not in _KINDS or array.dtype.itemsize > 8:
             raise ValueError(f"state {name} must be bool, int or float, got {array.dtype}")
-        arrays[name] = np.asarray(array, dtype=array.dtype.newbyteorder("="), order="C")
+        arrays[name] = array
     return arrays
 
 

@@ -2,10 +2,9 @@
 
     score(u, i) = sum over j of R[u, j] W[j, i]     for every model that is linear in the history
 
-A model is any object with ``fit`` and ``score``: there is no base class. Its options are keyword
-arguments of the constructor, what it learned are attributes that end in an underscore, and the
-functions here check ids, pick candidates, multiply histories with item weights and pack sparse
-matrices for ``persistence``.
+A model is any object with ``fit`` and ``score``; there is no base class for that. Its options are
+keyword arguments of the constructor, what it learned are attributes that end in an underscore.
+``LinearScores`` holds the methods of the models that obey the formula above.
 
 Source: the contract follows scikit-learn's estimators (fit, trailing underscore).
 Differences from the paper: none.
@@ -25,6 +24,7 @@ from scipy.sparse import csr_array
 from reclib.foundations.interactions import Histories, Ids, Interactions, checked_ids
 
 __all__ = [
+    "LinearScores",
     "Recommendations",
     "Recommender",
     "Scores",
@@ -35,10 +35,10 @@ __all__ = [
     "history_rows",
     "linear_scores",
     "mask_scores",
-    "pack_sparse",
+    "pack",
     "recommend",
     "take_candidates",
-    "unpack_sparse",
+    "unpack",
 ]
 
 Scores = NDArray[np.floating[Any]]
@@ -107,19 +107,60 @@ def linear_scores(
     return take_candidates(dense.astype(np.float32, copy=False), items)
 
 
-def pack_sparse(name: str, matrix: csr_array) -> dict[str, NDArray[Any]]:
-    """A CSR matrix as named arrays for ``state()``."""
-    parts = {"data": matrix.data, "indices": matrix.indices, "indptr": matrix.indptr}
-    shape = np.array(matrix.shape, dtype=np.int64)
-    return {f"{name}.{part}": array for part, array in {**parts, "shape": shape}.items()}
+class LinearScores:
+    """The methods of every model whose scores are a sum over the history.
+
+    ``fit`` sets two attributes: ``history_`` (U, I) sparse float32, and ``item_weights_`` (I, I)
+    float32, sparse or dense, whose row j says what an event with item j is worth for every item.
+    """
+
+    history_: csr_array
+    item_weights_: csr_array | Scores
+
+    def score(self, users: ArrayLike, items: ArrayLike | None = None) -> Scores:
+        """(B, I) float32 scores of fitted users, or (B, C) for the candidates ``items`` (B, C)."""
+        weights = fitted(self, "item_weights_")
+        return linear_scores(history_rows(self.history_, users), weights, items)
+
+    def score_histories(self, histories: Histories, items: ArrayLike | None = None) -> Scores:
+        """The same for unseen users, from their histories."""
+        weights = fitted(self, "item_weights_")
+        return linear_scores(history_rows(self.history_, histories), weights, items)
+
+    def state(self) -> dict[str, NDArray[Any]]:
+        """What was learned, as arrays."""
+        fitted(self, "item_weights_")
+        return pack(self, "history_", "item_weights_")
+
+    def set_state(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take up what was learned elsewhere."""
+        unpack(self, state, "history_", "item_weights_")
 
 
-def unpack_sparse(name: str, state: Mapping[str, NDArray[Any]]) -> csr_array:
-    """The inverse of ``pack_sparse``."""
-    data, indices, indptr, shape = (
-        state[f"{name}.{part}"] for part in ("data", "indices", "indptr", "shape")
-    )
-    return csr_array((data, indices, indptr), shape=(int(shape[0]), int(shape[1])))
+_CSR = ("data", "indices", "indptr")
+
+
+def pack(model: object, *attributes: str) -> dict[str, NDArray[Any]]:
+    """Attributes of a model as named arrays for ``state()``; a CSR matrix becomes four of them."""
+    state: dict[str, NDArray[Any]] = {}
+    for name in attributes:
+        value = getattr(model, name)
+        if isinstance(value, csr_array):
+            state |= {f"{name}.{part}": getattr(value, part) for part in _CSR}
+            state[f"{name}.shape"] = np.array(value.shape, dtype=np.int64)
+        elif value is not None:
+            state[name] = np.asarray(value)
+    return state
+
+
+def unpack(model: object, state: Mapping[str, NDArray[Any]], *attributes: str) -> None:
+    """The inverse of ``pack``; what was None stays None."""
+    for name in attributes:
+        value: Any = state.get(name)
+        if f"{name}.shape" in state:
+            n, m = (int(size) for size in state[f"{name}.shape"])
+            value = csr_array(tuple(state[f"{name}.{part}"] for part in _CSR), shape=(n, m))
+        setattr(model, name, value)
 
 
 def checked_scores(scores: Any, n_rows: int, width: int | None) -> Scores:
@@ -220,7 +261,8 @@ def _exclusions(
 
 def _top(scores: Scores, k: int) -> tuple[Ids, Scores]:
     """The ``k`` highest scores of each row and their columns; equal scores keep column order."""
-    values, columns = torch.topk(torch.from_numpy(np.ascontiguousarray(scores)), k, sorted=False)
+    scores = np.require(scores, requirements=["C", "W"])  # torch wants an array it could write to
+    values, columns = torch.topk(torch.from_numpy(scores), k, sorted=False)
     worst = values.min(dim=1, keepdim=True).values.numpy()
     ids = np.sort(columns.numpy(), axis=1)
     # Where the last place is tied, topk takes any of the tied columns: take the first ones instead.
