@@ -91,7 +91,19 @@ def install(extras: Sequence[str]) -> bool:
     index = os.environ.get("RECLIB_TORCH_INDEX")  # e.g. of CPU builds; see README
     pip += ["--extra-index-url", index] if index else []
     wanted = f"{ROOT}[{','.join(sorted(extras))}]"
-    return bool(call([*pip, "setuptools"]) or call([*pip, "--no-build-isolation", "-e", wanted]))
+    steps = ["setuptools"], ["--no-build-isolation", "-e", wanted]
+    return any(loud([*pip, *step]) for step in steps)
+
+
+def loud(command: Sequence[str | Path]) -> int:
+    """Run a pip command and print what it does, without what is there already."""
+    words = [str(word) for word in command]
+    pipe: dict[str, Any] = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    with subprocess.Popen(words, cwd=ROOT, env=environment(), **pipe) as process:
+        for line in process.stdout or ():
+            if not line.lstrip().startswith(("Requirement already", "Looking in")):
+                print(line, end="", flush=True)
+    return process.returncode
 
 
 def setup_with_oracle() -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from platform import python_version
 from typing import Any
 
-from book.machine import device
+from book.machine import machine
 
 __all__ = ["complaints", "main"]
 
@@ -65,7 +65,7 @@ def main(source: str, target: str, figures: str) -> int:
         "seconds": round(seconds, 2),
         "peak_mib": round(peak()),
         "date": datetime.now(UTC).date().isoformat(),
-        "device": device(),
+        "device": machine(),
         "versions": {"python": python_version(), **{name: version(name) for name in PACKAGES}},
     }
     Path(figures).write_text(json.dumps(measured), encoding="utf-8")

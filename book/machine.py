@@ -6,24 +6,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
-__all__ = ["device", "machine"]
+__all__ = ["machine"]
 
 
-def machine() -> dict[str, str | int]:
-    """Return cores, memory in MiB, maker of the processor, and operating system."""
-    return {
-        "cores": _cores(),
-        "memory_mib": _memory_mib(),
-        "processor": _maker(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "gpu": _gpu(),
-    }
-
-
-def device() -> str:
-    """Return the machine as a phrase for a page, e.g. "2 cores (AMD), no GPU"."""
-    gpu = _gpu()
-    return f"{_cores()} cores ({_maker()}), {gpu or 'no GPU'}"
+def machine() -> str:
+    """Return a phrase, e.g. "2 cores (AMD), 24 GiB, Linux x86_64, no GPU"."""
+    system = f"{platform.system()} {platform.machine()}"
+    memory = round(_memory_bytes() / 2**30)
+    return f"{_cores()} cores ({_maker()}), {memory} GiB, {system}, {_gpu() or 'no GPU'}"
 
 
 def _cores() -> int:
@@ -32,13 +22,13 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _memory_mib() -> int:
+def _memory_bytes() -> int:
     try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):  # Windows has no sysconf
         import psutil
 
-        return int(psutil.virtual_memory().total // 2**20)
+        return int(psutil.virtual_memory().total)
 
 
 def _maker() -> str:
