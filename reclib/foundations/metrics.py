@@ -221,9 +221,10 @@ def log_loss(labels: Any, probs: Any) -> Tensor:
 
 
 def calibration_error(labels: Any, probs: Any, *, n_bins: int = 10) -> Tensor:
-    """Expected calibration error: |mean label - mean probability| per bin, weighted by its rows.
+    """Expected calibration error, a scalar: how far probabilities are from frequencies.
 
-    Bins are [b / n_bins, (b + 1) / n_bins), the last one closed; an empty bin adds 0. A scalar.
+    The distance between mean label and mean probability of each bin, weighted by its rows. Bins are
+    [b / n_bins, (b + 1) / n_bins), the last one closed; an empty bin adds 0.
     """
     labels, probs = _labeled(labels, probs, bounded=True)
     if n_bins < 1:
@@ -308,11 +309,10 @@ def gini(exposure: Any) -> Tensor:
 
 
 def _tensor(values: Any) -> Tensor:
-    """A tensor; lists become float64 and read-only arrays are copied."""
-    if isinstance(values, Tensor):
-        return values
-    array = np.asarray(values)
-    return torch.as_tensor(np.require(array, requirements=["C", "W"]))
+    """A tensor of numbers: read-only arrays are copied; booleans, which have no topk, are 0/1."""
+    if not isinstance(values, Tensor):
+        values = torch.as_tensor(np.require(values, requirements=["C", "W"]))
+    return values.byte() if values.dtype == torch.bool else values
 
 
 def _real(values: Any) -> Tensor:
@@ -332,8 +332,7 @@ def _cutoff(k: int) -> int:
 
 def _top_gains(scores: Any, relevance: Any, k: int) -> tuple[Tensor, Tensor]:
     """Relevance of the top k items in ranking order (U, K) float64, and the checked relevance."""
-    k, scores, relevance = _cutoff(k), _real(scores), _nonnegative("relevance", relevance)
-    relevance = _real(relevance)
+    k, scores, relevance = _cutoff(k), _tensor(scores), _nonnegative("relevance", relevance)
     if scores.ndim != 2:
         raise ValueError(f"scores must have shape (U, I), got {scores.shape}")
     if relevance.shape != scores.shape:
@@ -403,9 +402,9 @@ def _labeled(labels: Any, probs: Any, *, bounded: bool = False) -> tuple[Tensor,
 
 def _nonnegative(name: str, values: Any) -> Tensor:
     tensor = _tensor(values)
-    wrong = ~((tensor >= 0) & (tensor < torch.inf))
-    for value in tensor[wrong][:1].tolist():
-        raise ValueError(f"{name} must be finite and at least 0, got {value:g}")
+    for value in torch.stack(tensor.aminmax()).tolist() if tensor.numel() else []:  # NaN spreads
+        if not 0 <= value < torch.inf:
+            raise ValueError(f"{name} must be finite and at least 0, got {value:g}")
     return tensor
 
 
