@@ -24,6 +24,7 @@ class Origin(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.plan: list[str] = []
         self.ranges: list[str | None] = []
+        self.both = threading.Barrier(2)
         self.url = f"http://127.0.0.1:{self.server_address[1]}"
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -67,12 +68,11 @@ class _Handler(BaseHTTPRequestHandler):
         if how == "cut":
             self.wfile.write(content[: len(content) // 2])
             return
-        if how == "slow":
-            for begin in range(0, len(content), len(content) // 5):
-                self.wfile.write(content[begin : begin + len(content) // 5])
-                self.wfile.flush()
-                time.sleep(0.05)
-            return
+        if how == "together":  # two clients are in the middle of the file at the same time
+            self.wfile.write(content[: len(content) // 2])
+            self.wfile.flush()
+            self.server.both.wait(timeout=60)
+            content = content[len(content) // 2 :]
         self.wfile.write(content)
 
 
