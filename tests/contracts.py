@@ -121,9 +121,7 @@ def check_second_fit_starts_afresh(entry: Entry) -> None:
     train, model = random_interactions(), fit(entry, planted())
     arguments = {"item_features": features(11)} if entry.needs_features else {}
     again = model.fit(train, **arguments)
-    np.testing.assert_array_equal(
-        all_scores(again, train), all_scores(fit(entry, train), train)
-    )
+    np.testing.assert_array_equal(all_scores(again, train), all_scores(fit(entry, train), train))
 
 
 def check_same_seed_same_result(entry: Entry) -> None:

@@ -80,6 +80,7 @@ def similarities(
         raise ValueError(f"similarity must be one of {', '.join(_KINDS)}, got {kind!r}")
     if shrinkage < 0:
         raise ValueError(f"shrinkage must be at least 0, got {shrinkage}")
+    queries, rows = queries.astype(np.float64), rows.astype(np.float64)
     binary = [_binary(matrix) for matrix in (queries, rows)]
     common = None
     if kind == "jaccard" or shrinkage > 0:

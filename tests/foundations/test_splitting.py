@@ -34,9 +34,7 @@ def test_last_events_go_to_test_and_the_ones_before_to_validation() -> None:
 
 def test_users_too_short_to_test_stay_in_train_and_are_counted() -> None:
     assert split_last(example()).dropped == {"users too short to test": 1}
-    assert split_last(example(), n_validation=0, n_test=3).dropped == {
-        "users too short to test": 2
-    }
+    assert split_last(example(), n_validation=0, n_test=3).dropped == {"users too short to test": 2}
 
 
 def test_time_splits_all_users_at_one_moment() -> None:
@@ -112,7 +110,7 @@ def test_parts_are_disjoint_and_complete(rows: list, seed: int) -> None:
     if min(times) < max(times):
         splits.append(split_time(interactions, max(times)))
     for split in splits:
-        together = sorted(sum(parts(split), []))
+        together = sorted(event for part in parts(split) for event in part)
         expected = zip(interactions.users.tolist(), interactions.items.tolist(), strict=True)
         assert together == sorted(expected)
         assert {p.n_items for p in (split.train, split.test)} == {interactions.n_items}
