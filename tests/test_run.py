@@ -371,6 +371,17 @@ def test_the_environment_is_made_once_and_again_after_a_change(
     assert seen[2:] == ["pip book", "pip book,test"]
 
 
+def test_an_environment_whose_python_is_gone_is_made_anew(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installs(monkeypatch, False)
+    run.setup(["book"])
+    run.PYTHON.unlink()
+    seen = installs(monkeypatch, False)
+    run.setup(["book"])
+    assert seen == ["venv", "pip book"]
+
+
 def test_an_install_that_was_cut_off_starts_from_an_empty_environment(
     checkout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
