@@ -63,7 +63,7 @@ _ITEM_FEATURES = (
 _USER_FEATURES = ("age_band", "gender", "region", "device", "household")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Shop:
     """A simulated shop: public tables, and the truth apart from them.
 
@@ -91,6 +91,13 @@ class Shop:
     purchases: pd.DataFrame
     ratings: pd.DataFrame
     name: str = field(default="shop", init=False)
+
+    def __repr__(self) -> str:
+        config = self.config
+        return (
+            f"Shop({config.profile}, seed {config.seed}, {config.hash}: {config.n_items} products, "
+            f"{config.n_users} users, {config.n_days} days, {len(self.purchases)} purchases)"
+        )
 
     def events(self, kind: str) -> Interactions:
         """The ``clicks``, ``purchases`` or ``ratings`` as interactions, repeats kept."""
