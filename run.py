@@ -33,6 +33,7 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STUDENT = ROOT / "student"
 EXTRAS = ("book", "graph", "test")
+PASSING = ("test", "lab", "results")  # commands that hand their arguments on
 IN_CI = bool(os.environ.get("CI"))
 BUDGET = {"tiny": 60.0, "small": 60.0, "full": 36_000.0}  # seconds a chapter may take
 
@@ -234,8 +235,8 @@ def kept(chapter: str, profile: str, key: str) -> Execution | None:
 def execute_one(chapter: str, profile: str, key: str) -> Execution | None:
     """Execute a chapter and keep its copy and record; None and its errors printed if it fails."""
     target = executed_path(chapter, profile)
-    prepared, result = target.with_name("prepared.ipynb"), target.with_name("result.ipynb")
-    figures, record = target.with_name("figures.json"), target.with_suffix(".json")
+    prepared, result = target.with_suffix(".prepared.ipynb"), target.with_suffix(".failed.ipynb")
+    figures, record = target.with_suffix(".figures"), target.with_suffix(".json")
     record.unlink(missing_ok=True)
     write(set_parameters(read(notebook_path(chapter)), profile=profile), prepared)
     status = call([PYTHON, "-m", "book.execute", prepared, result, figures])
@@ -535,7 +536,8 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def command(name: str, text: str, *profiles: str) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=text, description=text)
+        own_help = name not in PASSING  # the others pass -h on as well
+        made = commands.add_parser(name, help=text, description=text, add_help=own_help)
         if profiles:
             made.add_argument("--profile", choices=list(BUDGET), default=profiles[0])
         return made
@@ -578,7 +580,7 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
     command("setup", "set up .venv")
     flag(command("clean", "remove what was built"), "--all", ".venv as well")
     options, rest = parser.parse_known_args(arguments)
-    if rest and options.command not in ("test", "lab", "results"):
+    if rest and options.command not in PASSING:
         parser.error(f"unrecognized arguments: {' '.join(rest)}")
     return options, rest
 
