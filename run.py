@@ -435,8 +435,8 @@ def grade(names: Sequence[str], options: argparse.Namespace) -> int:
             write(strip(read(notebook_path(stem))), folder / f"{stem}.ipynb")
     elif not names:
         chapters = [stem for stem in chapters if (STUDENT / f"{stem}.ipynb").exists()]
-        if not chapters:
-            raise Problem("there is no notebook in student/; `python run.py student` writes them")
+    if not chapters:
+        raise Problem("there is nothing to grade; `python run.py student` writes notebooks")
     command: list[str | Path] = [PYTHON, "-m", "book.exercises", folder, ROOT / "notebooks"]
     command += [*chapters, "--timeout", str(options.timeout)]
     command += ["--solutions"] if options.solutions else []
@@ -479,7 +479,7 @@ def lint(quick: bool) -> int:
         checks += [[PYTHON, "-m", "mypy"], [script("lint-imports"), "--no-logo"]]
     failed = []
     for check in checks:
-        name = " ".join(Path(word).stem for word in check if word not in (PYTHON, "-m"))
+        name = " ".join(Path(word).name for word in check if word not in (PYTHON, "-m", "."))
         print(f"{name}:", flush=True)
         if call(check):
             failed.append(name)

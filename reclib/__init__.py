@@ -1,4 +1,7 @@
-"""The package behind *Search and Recommendation for E-commerce: from Knowledge Graphs to Large Models*."""
+"""The package behind *Search and Recommendation for E-commerce*.
+
+Each part of the book is a subpackage, and each chapter has a module of its name.
+"""
 
 __all__ = ["__version__"]
 
