@@ -3,6 +3,7 @@
 from reclib.datasets.dataset import Dataset
 from reclib.datasets.fetching import available, fetch
 from reclib.datasets.loaders import load
+from reclib.datasets.recorded import recorded
 from reclib.datasets.registry import names
 from reclib.datasets.unpickling import NOTHING, SPARSE_MATRIX, read_pickle
 
@@ -15,4 +16,5 @@ __all__ = [
     "load",
     "names",
     "read_pickle",
+    "recorded",
 ]
