@@ -307,7 +307,7 @@ def _format_metric(value: Any) -> str:
             text += f" ± {f'{half:.4f}'.removeprefix('0')}"
         if value.get("std") and (value.get("n_seeds") or 1) > 1:
             spread = f"{float(value['std']):.4f}".removeprefix("0")
-            text += f" (std {spread}, {value['n_seeds']} seeds)"
+            text += f" (std {spread} over {value['n_seeds']} runs)"
     return text
 
 
@@ -356,13 +356,37 @@ def _results_table(
     published: Sequence[Mapping[str, Any]],
     metrics: Sequence[str],
 ) -> str:
-    rows = [(_mean(row["metrics"].get(metrics[-1])) or 0.0, _our_row(row, metrics)) for row in ours]
-    rows += [
-        (_mean(row.get(metrics[-1])) or 0.0, _published_row(row, metrics)) for row in published
-    ]
-    rows.sort(key=lambda pair: pair[0], reverse=metrics[-1] not in {"rmse", "mae"})
+    """Return one table, best last metric first; for errors, smallest first metric first."""
+    errors = metrics[0] in {"rmse", "mae"}
+    by = metrics[0] if errors else metrics[-1]
+
+    def place(value: Any) -> float:
+        mean = _mean(value)
+        return float("inf") if mean is None else mean if errors else -mean
+
+    rows = [(place(row["metrics"].get(by)), _our_row(row, metrics)) for row in ours]
+    rows += [(place(row.get(by)), _published_row(row, metrics)) for row in published]
+    rows.sort(key=lambda pair: pair[0])
     head = _cells(["model", *metrics, "source", "remarks"])
     return "\n".join([head, "|" + "---|" * (len(metrics) + 3), *(text for _, text in rows)])
+
+
+def _comparison_table(row: Mapping[str, Any]) -> str:
+    """Return a row whose metrics are called *metric, kind, model* as models by kinds."""
+    parts = [name.split(", ") for name in row["metrics"]]
+    kinds = list(dict.fromkeys(f"{metric}, {kind}" for metric, kind, _ in parts))
+    models = list(dict.fromkeys(model for _, _, model in parts))
+    lines = [
+        _cells([model, *(_format_metric(row["metrics"].get(f"{k}, {model}")) for k in kinds)])
+        for model in models
+    ]
+    head = [_cells(["model", *kinds]), "|" + "---|" * (len(kinds) + 1)]
+    tail = _joined([f"Ours, row `{row['row']}`", row.get("note") or ""])
+    return "\n".join([*head, *lines]) + f"\n\n{tail}."
+
+
+def _is_comparison(row: Mapping[str, Any]) -> bool:
+    return all(name.count(", ") == 2 for name in row["metrics"])
 
 
 def _common_metrics(rows: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -422,11 +446,46 @@ def render_results(root: Path) -> str:
         if simulated:
             lines.append("Simulated data: nothing published is comparable.")
         title = "The simulated shop" if simulated else f"{dataset}, {split}"
-        body = _results_table(mine, [], _common_metrics(mine))
-        sections.append(_section(title, lines, mine, body))
+        tables = [_comparison_table(row) for row in mine if _is_comparison(row)]
+        plain = [row for row in mine if not _is_comparison(row)]
+        if plain:
+            tables.append(_results_table(plain, [], _common_metrics(plain)))
+        sections.append(_section(title, lines, mine, "\n\n".join(tables)))
+    if beside := [row for row in ours if row.get("peer")]:
+        sections.append(_render_peers(beside))
     if not ours:
         sections.insert(0, "No row of ours has been recorded yet.")
     return "\n\n".join([_RESULTS_HEAD, *sections]) + "\n"
+
+
+def _number(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _render_peers(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return what was measured when ours and a peer ran in turn on the same data and threads."""
+    lines = []
+    for row in rows:
+        peer = row["peer"]
+        facts = [
+            f"{name} {_number(value)}"
+            for name, value in peer.items()
+            if name not in {"name", "seconds"}
+        ]
+        ours, theirs = _seconds(row.get("seconds") or {}), _seconds(peer.get("seconds") or {})
+        lines.append(_cells([f"`{row['row']}`", ours, peer["name"], theirs, "; ".join(facts)]))
+    return "\n".join(
+        [
+            "## Beside a peer",
+            "",
+            "Ours and the peer ran in turn, several times, in one process with the same threads; "
+            "times are medians.",
+            "",
+            "| row | ours | peer | the peer | compared |",
+            "|---|---|---|---|---|",
+            *lines,
+        ]
+    )
 
 
 _RESULTS_HEAD = """# Results
@@ -459,6 +518,8 @@ def render_glance(root: Path, language: str) -> str:
 
 def _glance_rows(table: Mapping[str, Any], mine: Sequence[Mapping[str, Any]]) -> list[str]:
     metric = table["metrics"][-1]
+    if metric in {"rmse", "mae"}:
+        return []
     mine = [row for row in mine if _mean(row["metrics"].get(metric)) is not None]
     mine = sorted(mine, key=lambda row: -(_mean(row["metrics"][metric]) or 0.0))
     names = ("PopRec", "SASRec", "S3-Rec")

@@ -507,7 +507,7 @@ def test_the_plan_has_fourteen_weeks_and_holds_every_chapter_once_and_in_order()
 def result(**changes):
     row = {
         "dataset": "s3rec-beauty",
-        "split": "leave-last-out",
+        "split": "split_last",
         "protocol": "full ranking",
         "model": "EASE",
         "options": {"regularization": 200.0, "seed": 0},
@@ -563,6 +563,30 @@ def test_rows_are_ordered_by_the_last_metric(results_tree):
     lines = section(generate.render_results(results_tree(a=weak, b=result())), "Amazon Beauty")
     places = [lines.index(f"| {name}") for name in ("eSASRec", "**EASE**", "S3-Rec", "**Weak**")]
     assert places == sorted(places)
+
+
+def test_errors_are_ordered_from_small_to_large_and_missing_ones_stand_last(results_tree):
+    row = result(dataset="ml-100k", split="5-fold", metrics={"rmse": 0.9, "mae": 0.7})
+    lines = section(generate.render_results(results_tree(a=row)), "MovieLens 100K, predicted")
+    places = [lines.index(f"| {name} ") for name in ("**EASE**", "SVD++", "k-NN", "Random")]
+    assert places == sorted(places)
+
+
+def test_a_row_about_the_order_of_models_becomes_models_by_kinds(results_tree):
+    names = ["ndcg@10, random, EASE", "ndcg@10, time, EASE", "ndcg@10, random, ItemKNN"]
+    row = result(split="random and time", metrics={n: 0.1 * k for k, n in enumerate(names, 1)})
+    lines = generate.render_results(results_tree(order=row))
+    assert "| model | ndcg@10, random | ndcg@10, time |" in lines
+    assert "| EASE | .1000 | .2000 |\n| ItemKNN | .3000 | – |" in lines
+    assert "**EASE**" not in lines
+
+
+def test_what_was_measured_beside_a_peer_is_shown(results_tree):
+    peer = {"name": "implicit", "seconds": {"fit": 2.0}, "time ratio, ours to theirs": 0.5}
+    lines = section(generate.render_results(results_tree(ease=result(peer=peer))), "Beside a peer")
+    assert (
+        "| `ease` | fit 11.00 s | implicit | fit 2.00 s | time ratio, ours to theirs 0.5 |" in lines
+    )
 
 
 @pytest.mark.parametrize(
