@@ -104,7 +104,8 @@ class Truth:
         Without ``last_items`` shelves are those of a session at any time (the stationary
         distribution of the walk from purchase to complement); with it, those that follow a
         purchase of that product, in the same session or the next: what a perfect sequence model
-        would know. Expected examination is a mean-field value (see `shelf_examination`).
+        would know. Expected examination is a mean-field value (see `shelf_examination`);
+        second looks at a product are not counted.
 
         Args:
             users: (B,) ids.

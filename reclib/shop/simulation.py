@@ -8,8 +8,8 @@ Plackett-Luce draw of 10 from the 60 candidates of a leaf's shelf, by yesterday'
 request in ten: uniform); the propensity of a slot is exact, given the slots above it and the
 policy in force.
 
-Source: the design follows RecSim (Ie et al. 2019, arXiv:1909.04847), RecoGym (Rohde et al. 2018,
-arXiv:1808.00720) and KuaiSim (Zhao et al. 2023, arXiv:2309.12645); no code is taken.
+Source: the design follows RecSim (Ie et al. 2019, arXiv:1909.04847), RecoGym (Rohde et al. 2018)
+and KuaiSim (Zhao et al. 2023); no code is taken.
 
 Differences from the paper: none of these simulators is reproduced. Against the shop's own
 specification, which this first and small generator fills in part:
@@ -22,14 +22,16 @@ specification, which this first and small generator fills in part:
    hang on K or the seed; search then pulls -1.6 (-2.2), recommendations -2.4 (-3.0), related
    -2.1 (-2.7).
 3. Popularity before anybody visits has weights .5, .3, .25 for chance, quality and brand (.6, .35,
-   none stated); slates are drawn at temperature 1.0 (.7). The steeper values give item Ginis
-   above .70.
+   none stated); slates are drawn at temperature 1.0 (.7). The steeper values gave an item Gini of
+   .71 to .72 at `tiny`.
 4. Price sensitivity falls with income: -.6 + .5 z, at most 0 (-.6 - .5 z). The noise of vectors is
    of length .3 and .7 (per coordinate).
 5. A user visits .5, .2 and .1 times a day at tiny, small and full (.15); `tiny` has 24 leaves (60).
-6. A purchase follows its click within seconds (8 hours on average); one eta for all devices
+6. A session has a leaf but no further constraints and leaves at a constant rate; a leaf has 2 or 3
+   complements (12 % of all pairs, by style and size).
+7. A purchase follows its click within seconds (8 hours on average); one eta for all devices
    (.6 mobile, .9 desktop); no trust bias, no context effect; taste drifts along a line.
-7. Not simulated: dwell and carts, satisfaction and return, returned goods, queries, media,
+8. Not simulated: dwell and carts, satisfaction and return, returned goods, queries, media,
    relations, stock and promotions, the second domain, advertisers, dirty data.
 
 Chapter: shop/simulation.
