@@ -200,7 +200,8 @@ def render_paths(book: Book) -> str:
     """Return the three paths through the book: learner, educator, engineer."""
     core = [name for name, chapter in book.chapters.items() if chapter.level == "core"]
     modules = [
-        f"| `{module}` | {book.link(name)} | {', '.join(book.link(r) for r in chapter.requires)} |"
+        f"| [`{module}`](api/{module.replace('.', '_')}.md) | {book.link(name)} "
+        f"| {', '.join(book.link(other) for other in chapter.requires) or '–'} |"
         for name, chapter in book.chapters.items()
         for module in chapter.modules
     ]

@@ -147,6 +147,8 @@ def curves(
         if line.shape != positions.shape:
             raise ValueError(f"{name!r} must have shape {positions.shape}, got {line.shape}")
     figure, axes = new_figure()
+    from matplotlib.ticker import MaxNLocator
+
     for number, (name, line) in enumerate(lines.items()):
         look: dict[str, Any] = {"color": COLORS[number], "linestyle": LINES[number]}
         look |= {"linewidth": 1.8, "markersize": 5}
@@ -156,6 +158,8 @@ def curves(
             axes.fill_between(positions, low, high, color=COLORS[number], alpha=0.15, linewidth=0)
     if log_x:
         axes.set_xscale("log")
+    elif (positions == positions.round()).all():
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_title(title, loc="left")

@@ -92,6 +92,12 @@ def test_curves_count_from_one_without_positions():
     np.testing.assert_array_equal(line.get_xdata(), [1, 2, 3])
 
 
+def test_whole_positions_have_whole_ticks():
+    figure = plotting.curves({"a": [5, 6, 7]}, xlabel="k", ylabel="v")
+    ticks = figure.axes[0].get_xticks()
+    np.testing.assert_array_equal(ticks, ticks.round())
+
+
 def test_curves_refuse_too_many_names_and_unequal_lengths():
     with pytest.raises(ValueError, match="series must name 1 to 5 lines, got 6"):
         plotting.curves({name: [1] for name in "abcdef"}, xlabel="x", ylabel="y")
