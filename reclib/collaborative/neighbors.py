@@ -19,6 +19,8 @@ Differences from the paper:
 2. Scores are sums, not averages weighted by similarity: averages rank badly for implicit feedback.
    ``predict`` averages, as the papers do.
 3. Neighbours with a similarity of 0 or less are never kept (papers: any sign).
+4. Each item of the history votes for its own K neighbours, as in the library implicit (paper: each
+   scored item asks its own K); on dense ratings the paper's side is a little better.
 Chapter: collaborative/neighbors
 """
 
