@@ -536,10 +536,10 @@ def _glance_rows(table: Mapping[str, Any], mine: Sequence[Mapping[str, Any]]) ->
                 row["model"],
                 metric,
                 _format_metric(row["metrics"][metric]),
-                ", ".join(beside) if position == 0 and beside else "–",
+                ", ".join(beside) or "–",
             ]
         )
-        for position, row in enumerate(mine[:3])
+        for row in mine[:3]
     ]
 
 

@@ -565,6 +565,14 @@ def test_rows_are_ordered_by_the_last_metric(results_tree):
     assert places == sorted(places)
 
 
+def test_the_glance_shows_ours_beside_published_rows_and_nothing_simulated(results_tree):
+    root = results_tree(ease=result(), shop=result(dataset="shop", model="Simulated"))
+    assert generate.render_glance(root, "en").splitlines()[2:] == [
+        "| `s3rec-beauty` | EASE | ndcg@10 | .0434 ± .0025 "
+        "| PopRec .0068, SASRec .0318, S3-Rec .0327 |"
+    ]
+
+
 def test_errors_are_ordered_from_small_to_large_and_missing_ones_stand_last(results_tree):
     row = result(dataset="ml-100k", split="5-fold", metrics={"rmse": 0.9, "mae": 0.7})
     lines = section(generate.render_results(results_tree(a=row)), "MovieLens 100K, predicted")
