@@ -197,9 +197,16 @@ class _Ranks(NamedTuple):
 
 
 def _rank_block(
-    scores: Floats, targets: Histories, columns: Ids, allowed: NDArray[np.bool_]
+    scores: Floats,
+    targets: Histories,
+    columns: Ids,
+    allowed: NDArray[np.bool_],
+    candidates: Ids | None,
 ) -> tuple[Ids, Ids, Ids]:
     """Rank, best and worst rank of each target, whose column in ``scores`` is given; all (T,).
+
+    Equal scores stand in the order of item ids, wherever a candidate stands in its row: were it
+    the order of columns, a target that is always put first would win every tie.
 
     The work goes target by target: the first target of every row, then the second of those that
     have one, so that nothing is copied in the common case of one target a row.
@@ -215,7 +222,8 @@ def _rank_block(
         above = np.count_nonzero(part > own, axis=1)
         level = np.count_nonzero(part >= own, axis=1)
         tied = np.flatnonzero(level > above + 1)
-        before = np.arange(scores.shape[1]) < column[tied, None]
+        ids = np.arange(scores.shape[1]) if candidates is None else candidates[row[tied]]
+        before = ids < targets.items[chosen[tied], None]
         best[chosen], worst[chosen], ranks[chosen] = above + 1, level, above + 1
         ranks[chosen[tied]] += np.count_nonzero((part[tied] == own[tied]) & before, axis=1)
     return ranks, best, worst
@@ -253,7 +261,7 @@ def _rank(model: Any, cases: Cases, batch_size: int | None) -> _Ranks:
         if candidates is None:
             scores = mask_scores(scores, exclude)
         allowed = ~np.isin(_keys(targets), _keys(exclude))
-        ranks = _rank_block(scores, targets, columns, allowed)
+        ranks = _rank_block(scores, targets, columns, allowed, candidates)
         parts.append((targets.rows + block.start, *ranks, allowed))
     joined: list[Any] = [np.concatenate(part) for part in zip(*parts, strict=True)]
     return _Ranks._make([*joined, width or 0])

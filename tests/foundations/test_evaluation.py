@@ -156,6 +156,20 @@ def test_candidates_are_ranked_instead_of_the_catalogue() -> None:
     assert report.values["reciprocal_rank@2"].tolist() == [1 / 2, 1 / 2]
 
 
+@pytest.mark.parametrize("order", [[4, 1, 7, 2], [7, 2, 4, 1], [1, 2, 4, 7]])
+def test_tied_candidates_stand_in_the_order_of_ids_wherever_the_target_is_put(order) -> None:
+    cases = Cases(
+        histories=Histories.from_lists([[0], [0]]),
+        targets=Histories.from_lists([[4], [4, 7]]),
+        exclude=Histories.from_lists([[], []]),
+        users=np.array([0, 1]),
+        candidates=np.array([order, order]),
+    )
+    report = evaluate(Fixed(np.zeros((2, 9))), cases, k=4)
+    assert report.values["reciprocal_rank@4"].tolist() == [1 / 3, 1 / 3]
+    assert report.values["average_precision@4"].tolist() == [1 / 3, (1 / 3 + 2 / 4) / 2]
+
+
 def test_history_and_test_are_a_shorthand_for_cases() -> None:
     history = Interactions([0, 0, 1], [0, 1, 2], n_users=3, n_items=4)
     test = Interactions([0, 1], [3, 3], n_users=3, n_items=4)
