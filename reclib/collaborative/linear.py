@@ -5,10 +5,11 @@
 
 Source: H. Steck, Embarrassingly Shallow Autoencoders for Sparse Data, WWW 2019.
 Differences from the paper:
-1. The inverse comes from an in-place Cholesky factorisation in float32 (paper: a general inverse in
-float64).
+1. The inverse comes from an in-place Cholesky factorisation in float32 (paper: a general inverse,
+   precision not stated).
 2. X holds the summed weights of each pair (paper: 0 or 1); pass deduplicated interactions for the
-paper's X. Chapter: collaborative/linear
+   paper's X.
+Chapter: collaborative/linear
 """
 
 from __future__ import annotations

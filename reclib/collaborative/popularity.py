@@ -3,8 +3,7 @@
     s(i, u) = sum over users v of R[v, i]
 
 Source: folklore; as a baseline argued for by P. Cremonesi, Y. Koren, R. Turrin, Performance of
-    Recommender
-Algorithms on Top-N Recommendation Tasks, RecSys 2010.
+Recommender Algorithms on Top-N Recommendation Tasks, RecSys 2010.
 Differences from the paper: none.
 Chapter: foundations/first_recommender
 """

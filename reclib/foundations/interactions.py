@@ -203,8 +203,8 @@ class Interactions:
         timestamps: (n,) int64 UTC seconds, or None.
         ratings: (n,) float64 explicit ratings, or None.
         weights: (n,) float64 confidence, >= 0, or None for 1 each.
-        n_users, n_items: sizes; given or one more than the largest id. They may exceed the ids
-        seen.
+        n_users, n_items: sizes, given or one more than the largest id; they may exceed the ids
+            seen.
 
     Raises:
         ValueError: if ids are negative, not integers or beyond the size; if columns differ in

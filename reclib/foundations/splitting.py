@@ -5,8 +5,7 @@
     split_random: a share of the (user, item) pairs is held out, at random
 
 Source: Z. Meng, R. McCreadie, C. Macdonald, I. Ounis, Exploring Data Splitting Strategies for the
-    Evaluation of
-Recommendation Models, RecSys 2020.
+Evaluation of Recommendation Models, RecSys 2020.
 Differences from the paper: none in the rules; every split also asserts its own no-leak condition.
 Chapter: foundations/interactions
 """
