@@ -7,57 +7,61 @@ dotted name, for modules that are loaded by name. Standard library only.
 """
 
 import ast
+import functools
 import hashlib
 import io
 import json
 import tokenize
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 __all__ = ["closure", "code_digest", "digest", "notebook_roots", "source_roots"]
 
 
-def closure(root: Path, names: Iterable[str]) -> list[Path]:
+def closure(root: Path, names: Iterable[str], *, without: Sequence[str] = ()) -> list[Path]:
     """Return the files under ``root`` that importing ``names`` executes, sorted.
 
     Args:
         root: the folder that holds the packages.
         names: dotted names; those that are no module under ``root`` are skipped.
+        without: packages that are left out, with what only they import.
     """
     found: dict[str, Path] = {}
     waiting = [name for given in names for name in _with_packages(given)]
     while waiting:
         name = waiting.pop()
         path = _module_file(root, name)
-        if name in found or path is None:
+        if name in found or path is None or not set(without).isdisjoint(_with_packages(name)):
             continue
         found[name] = path
-        waiting.extend(source_roots(path.read_text(encoding="utf-8"), name, path))
+        package = path.name == "__init__.py"
+        waiting.extend(source_roots(path.read_text(encoding="utf-8"), name, package=package))
     return sorted(found.values())
 
 
-def source_roots(source: str, module: str = "", path: Path | None = None) -> set[str]:
+@functools.cache
+def source_roots(source: str, module: str = "", *, package: bool = False) -> frozenset[str]:
     """Return the dotted names that a source mentions in imports and in whole strings.
 
     Args:
         source: Python source.
         module: dotted name of the module, against which relative imports are resolved.
-        path: its file; an ``__init__.py`` is its own package.
+        package: the source is an ``__init__.py``, which is its own package.
     """
-    package = module if path and path.name == "__init__.py" else module.rpartition(".")[0]
+    parent = module if package else module.rpartition(".")[0]
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            start = _absolute(package, node.level, node.module)
+            start = _absolute(parent, node.level, node.module)
             names.add(start)
             names.update(f"{start}.{alias.name}" for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             if "." in node.value and all(p.isidentifier() for p in node.value.split(".")):
                 names.add(node.value)
-    return {name for given in names for name in _with_packages(given)}
+    return frozenset(name for given in names for name in _with_packages(given))
 
 
 def notebook_roots(notebook: dict[str, Any]) -> set[str]:
@@ -110,6 +114,7 @@ def _absolute(package: str, level: int, module: str | None) -> str:
     return ".".join([*base, *([module] if module else [])])
 
 
+@functools.cache
 def _bare(source: str) -> str:
     """Return the source with comments, docstrings and blank lines blanked out."""
     lines = source.splitlines()

@@ -99,10 +99,17 @@ def test_a_closure_follows_every_kind_of_import_and_nothing_else(tmp_path: Path)
     ]
 
 
+def test_a_closure_leaves_a_package_out_with_what_only_it_imports(tmp_path: Path) -> None:
+    tree(tmp_path, p____init__="", p__a="import p.c.x, p.b", p__b="", p__cc="")
+    tree(tmp_path, p__c____init__="", p__c__x="import p.only, p.b", p__only="")
+    found = names(tmp_path, closure(tmp_path, ["p.a", "p.cc"], without=["p.c"]))
+    assert found == ["p/__init__.py", "p/a.py", "p/b.py", "p/cc.py"]
+
+
 def test_relative_imports_are_resolved_against_the_module_or_its_package() -> None:
     assert "p.q.x" in source_roots("from .x import y", "p.q.m")
     assert "p.x" in source_roots("from ..x import y", "p.q.m")
-    assert "p.q.x" in source_roots("from .x import y", "p.q", Path("__init__.py"))
+    assert "p.q.x" in source_roots("from .x import y", "p.q", package=True)
 
 
 def test_a_notebook_names_its_modules_in_metadata_and_code_but_not_in_magics() -> None:
@@ -556,7 +563,7 @@ def test_a_record_adds_what_the_row_cannot_vouch_for() -> None:
     made = results.record("toy", "benchmarks", row)
     assert results.problems(made, results.ADDED) == []
     assert made["command"] == "python run.py results toy"
-    assert made["code"] == results.code_of("benchmarks")
+    assert made["code"] == results.code_of("benchmarks", "shop")
     assert not {os.uname().nodename if hasattr(os, "uname") else "-"} & set(made["machine"].split())
     with pytest.raises(
         ValueError, match="row toy must return a full result, got: model is missing"
@@ -577,7 +584,7 @@ def test_a_record_is_stale_when_its_code_changed_but_not_when_a_docstring_did(
 
     assert found() == "not recorded"
     made = results.record("toy", "benchmarks.toy", row)
-    made["code"] = results.code_of("benchmarks.toy", tmp_path)
+    made["code"] = results.code_of("benchmarks.toy", "shop", tmp_path)
     (tmp_path / "toy.json").write_text(json.dumps(made), encoding="utf-8")
     assert found() == "current"
     tree(tmp_path, reclib__m='"""Another."""\nx = 1\n')
@@ -586,6 +593,16 @@ def test_a_record_is_stale_when_its_code_changed_but_not_when_a_docstring_did(
     assert found() == "stale"
     (tmp_path / "toy.json").write_text("{}", encoding="utf-8")
     assert found().startswith("malformed: dataset is missing")
+
+
+@pytest.mark.parametrize(("dataset", "same"), [("shop", False), ("s3rec-beauty", True)])
+def test_the_shop_s_code_counts_only_for_rows_about_the_shop(
+    tmp_path: Path, dataset: str, same: bool
+) -> None:
+    tree(tmp_path, benchmarks__toy="import reclib.shop", reclib__shop="x = 1")
+    before = results.code_of("benchmarks.toy", dataset, tmp_path)
+    tree(tmp_path, reclib__shop="x = 2")
+    assert (results.code_of("benchmarks.toy", dataset, tmp_path) == before) is same
 
 
 def test_every_row_has_one_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
