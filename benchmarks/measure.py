@@ -9,8 +9,6 @@ import psutil
 
 __all__ = ["growth_mib"]
 
-ROWS: dict[str, Callable[[], dict[str, Any]]] = {}  # nothing to record here
-
 
 def growth_mib(call: Callable[[], Any], interval: float = 0.005) -> tuple[Any, float]:
     """The result of a call, and the peak growth of resident memory while it ran, in MiB.

@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array
+from scipy.sparse import csr_array, issparse
 
 from reclib.foundations.interactions import Histories, Ids, Interactions, checked_ids
 
@@ -144,8 +144,9 @@ def pack(model: object, *attributes: str) -> dict[str, NDArray[Any]]:
     """Attributes of a model as named arrays for ``state()``; a CSR matrix becomes four of them."""
     state: dict[str, NDArray[Any]] = {}
     for name in attributes:
-        value = getattr(model, name)
-        if isinstance(value, csr_array):
+        value: Any = getattr(model, name)
+        if issparse(value):
+            value = csr_array(value)
             state |= {f"{name}.{part}": getattr(value, part) for part in _CSR}
             state[f"{name}.shape"] = np.array(value.shape, dtype=np.int64)
         elif value is not None:

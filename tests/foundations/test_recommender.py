@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.sparse import csr_array
+from scipy.sparse import csc_array, csr_array
 
 from reclib.foundations.interactions import Histories, Interactions
 from reclib.foundations.recommender import (
@@ -129,6 +129,9 @@ def test_pack_and_unpack_are_inverse_for_sparse_dense_and_missing() -> None:
     one, two = Model(), Model()
     one.a_, one.b_, one.c_ = csr_array(np.eye(2, 3)), np.arange(3.0), None
     unpack(two, pack(one, "a_", "b_", "c_"), "a_", "b_", "c_")
+    assert two.a_.toarray().tolist() == np.eye(2, 3).tolist()
+    one.a_ = csc_array(np.eye(2, 3))  # what the product of a transpose and a matrix gives
+    unpack(two, pack(one, "a_"), "a_")
     assert two.a_.toarray().tolist() == np.eye(2, 3).tolist()
     assert two.b_.tolist() == [0, 1, 2]
     assert two.c_ is None
