@@ -19,7 +19,7 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array
 
 from reclib.foundations.interactions import Histories, Ids, Interactions, checked_ids
 
@@ -145,8 +145,8 @@ def pack(model: object, *attributes: str) -> dict[str, NDArray[Any]]:
     state: dict[str, NDArray[Any]] = {}
     for name in attributes:
         value: Any = getattr(model, name)
-        if issparse(value):
-            value = csr_array(value)
+        if hasattr(value, "tocsr"):  # any sparse matrix
+            value = value.tocsr()
             state |= {f"{name}.{part}": getattr(value, part) for part in _CSR}
             state[f"{name}.shape"] = np.array(value.shape, dtype=np.int64)
         elif value is not None:
