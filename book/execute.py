@@ -31,6 +31,11 @@ def complaints(notebook: dict[str, Any]) -> list[str]:
         for output in cell.get("outputs", []):
             if output["output_type"] == "stream" and output["name"] == "stderr":
                 found.append(f"cell {number} wrote to stderr: {''.join(output['text']).strip()}")
+            glued = output.get("metadata", {}).get("scrapbook")
+            said = output.get("data", {}).get("application/papermill.record/text/plain", "")
+            if glued and "".join(said).startswith("np."):
+                # Where a page asks for a format, such a number shows as nothing at all.
+                found.append(f"cell {number} must glue {glued['name']} as float or int, got {said}")
     if notebook["metadata"].get("widgets"):
         found.append("the notebook holds widget state, which a page cannot show")
     return found

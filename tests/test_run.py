@@ -486,6 +486,20 @@ def test_stderr_and_widget_state_of_an_executed_notebook_are_complaints() -> Non
     ]
 
 
+def test_a_glued_numpy_number_is_a_complaint_since_its_format_shows_nothing() -> None:
+    executed = chapter()
+    record = {"scrapbook": {"name": "a", "mime_prefix": "application/papermill.record/"}}
+    executed["cells"][1]["outputs"] = [
+        {
+            "output_type": "display_data",
+            "metadata": record,
+            "data": {"application/papermill.record/text/plain": said},
+        }
+        for said in ("0.5", "np.float64(0.5)")
+    ]
+    assert complaints(executed) == ["cell 2 must glue a as float or int, got np.float64(0.5)"]
+
+
 def test_a_page_says_version_time_memory_and_device() -> None:
     execution = {"date": "2026-01-02", "profile": "tiny", "seconds": 12.34, "peak_mib": 567}
     execution |= {"device": "2 cores", "versions": {"reclib-book": "0.1.0", "torch": "2.13.0"}}
