@@ -1,6 +1,6 @@
 """Rows of the collaborative part: popularity, neighbours, content and EASE on real data.
 
-Options are chosen by NDCG on validation; the chosen model is fitted again on train and validation
+Options are chosen by nDCG on validation; the chosen model is fitted again on train and validation
 and judged once on test. Where a peer exists, both run in turn on the same data and threads.
 """
 
