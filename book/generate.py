@@ -332,15 +332,15 @@ def _options(row: Mapping[str, Any]) -> str:
 def _our_row(row: Mapping[str, Any], metrics: Sequence[str]) -> str:
     label = f"**{row['model']}** {_options(row)}".strip()
     values = [_format_metric(row["metrics"].get(metric)) for metric in metrics]
-    remarks = [row.get("note") or "", _seconds(row.get("seconds") or {})]
-    remarks.append(_mebibytes(row.get("memory_mib") or {}))
-    return _cells([label, *values, f"ours, row `{row['row']}`", _joined(remarks)])
+    fit = [{"fit": (row.get(cost) or {}).get("fit")} for cost in ("seconds", "memory_mib")]
+    remarks = [f"ours, `{row['row']}`", row.get("note") or "", _seconds(fit[0]), _mebibytes(fit[1])]
+    return _cells([label, *values, _joined(remarks)])
 
 
 def _published_row(row: Mapping[str, Any], metrics: Sequence[str]) -> str:
     values = [_format_metric(row.get(metric)) for metric in metrics]
     source = row["source"] + (" (quoted)" if row["read"] == "quoted" else "")
-    return _cells([row["model"], *values, source, row.get("note", "")])
+    return _cells([row["model"], *values, _joined([source, row.get("note", "")])])
 
 
 def _joined(parts: Iterable[str]) -> str:
@@ -368,8 +368,8 @@ def _results_table(
     rows = [(place(row["metrics"].get(by)), _our_row(row, metrics)) for row in ours]
     rows += [(place(row.get(by)), _published_row(row, metrics)) for row in published]
     rows.sort(key=lambda pair: pair[0])
-    head = _cells(["model", *metrics, "source", "remarks"])
-    return "\n".join([head, "|" + "---|" * (len(metrics) + 3), *(text for _, text in rows)])
+    head = _cells(["model", *metrics, "source and remarks"])
+    return "\n".join([head, "|" + "---|" * (len(metrics) + 2), *(text for _, text in rows)])
 
 
 def _comparison_table(row: Mapping[str, Any]) -> str:

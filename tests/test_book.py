@@ -513,7 +513,7 @@ def result(**changes):
         "options": {"regularization": 200.0, "seed": 0},
         "metrics": {"ndcg@10": {"mean": 0.0434, "low": 0.041, "high": 0.046, "n_seeds": 1}},
         "seconds": {"fit": 11.0},
-        "memory_mib": 2000,
+        "memory_mib": {"fit": 2000},
         "date": "2026-11-24T10:00:00",
         "machine": "two cores",
         "note": "",
@@ -544,7 +544,7 @@ def section(text, title):
 def test_our_rows_stand_beside_published_ones_of_the_same_protocol(results_tree):
     text = generate.render_results(results_tree(ease=result(), other=result(split="random")))
     beside = section(text, "Amazon Beauty")
-    assert "**EASE** regularization=200.0 | – | – | – | .0434 ± .0025 | ours, row `ease`" in beside
+    assert "**EASE** regularization=200.0 | – | – | – | .0434 ± .0025 | ours, `ease`" in beside
     assert "| S3-Rec | .0387 | .0244 | .0647 | .0327 |" in beside
     assert "`other`" not in beside
     assert "S3-Rec" not in section(text, "s3rec-beauty, random")
@@ -553,7 +553,7 @@ def test_our_rows_stand_beside_published_ones_of_the_same_protocol(results_tree)
 def test_simulated_rows_never_stand_beside_published_ones(results_tree):
     text = generate.render_results(results_tree(shop_ease=result(dataset="shop")))
     alone = section(text, "The simulated shop")
-    assert "row `shop_ease`" in alone
+    assert "ours, `shop_ease`" in alone
     assert "RUCAIBox" not in alone
     assert text.count("shop_ease") == 1
 
