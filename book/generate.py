@@ -523,11 +523,12 @@ def _glance_rows(table: Mapping[str, Any], mine: Sequence[Mapping[str, Any]]) ->
         return []
     mine = [row for row in mine if _mean(row["metrics"].get(metric)) is not None]
     mine = sorted(mine, key=lambda row: -(_mean(row["metrics"][metric]) or 0.0))
-    names = ("PopRec", "SASRec", "S3-Rec")
+    known = [row for row in table["rows"] if metric in row]
+    best = max(known, key=lambda row: float(row[metric]), default={"model": None})
     beside = [
         f"{row['model']} {_format_metric(row[metric])}"
-        for row in table["rows"]
-        if row["model"] in names and metric in row
+        for row in known
+        if row["model"] in ("PopRec", "SASRec", "S3-Rec", best["model"])
     ]
     return [
         _cells(
