@@ -212,7 +212,7 @@ def _rank_block(
     have one, so that nothing is copied in the common case of one target a row.
     """
     ranks, best, worst = np.zeros((3, columns.size), dtype=np.int64)
-    rows = targets.rows
+    rows, width = targets.rows, scores.shape[1]
     nth = np.arange(columns.size) - targets.offsets[rows]
     for n in range(int(targets.lengths.max(initial=0))):
         chosen = np.flatnonzero((nth == n) & allowed)
@@ -221,11 +221,14 @@ def _rank_block(
         own = scores[row, column][:, None]
         above = np.count_nonzero(part > own, axis=1)
         level = np.count_nonzero(part >= own, axis=1)
-        tied = np.flatnonzero(level > above + 1)
-        ids = np.arange(scores.shape[1]) if candidates is None else candidates[row[tied]]
-        before = ids < targets.items[chosen[tied], None]
         best[chosen], worst[chosen], ranks[chosen] = above + 1, level, above + 1
-        ranks[chosen[tied]] += np.count_nonzero((part[tied] == own[tied]) & before, axis=1)
+        tied: Any = np.flatnonzero(level > above + 1)
+        if 2 * tied.size > chosen.size:
+            tied = slice(None)  # most rows: looking at all costs less than copying some
+        ids = np.arange(width, dtype=np.int32) if candidates is None else candidates[row[tied]]
+        before = ids < targets.items[chosen[tied], None].astype(ids.dtype)
+        before &= part[tied] == own[tied]
+        ranks[chosen[tied]] += np.count_nonzero(before, axis=1)
     return ranks, best, worst
 
 

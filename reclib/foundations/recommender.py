@@ -42,7 +42,7 @@ __all__ = [
 ]
 
 Scores = NDArray[np.floating[Any]]
-_BLOCK_CELLS = 4_000_000  # scores held at once: 16 MB in float32
+_BLOCK_CELLS = 2_000_000  # scores held at once: 8 MB in float32
 
 
 class Recommender(Protocol):
@@ -170,7 +170,7 @@ def checked_scores(scores: Any, n_rows: int, width: int | None) -> Scores:
     if array.ndim != 2 or len(array) != n_rows or (width is not None and array.shape[1] != width):
         expected = f"({n_rows}, {'I' if width is None else width})"
         raise ValueError(f"scores must have shape {expected}, got {array.shape}")
-    if np.isnan(array.sum(dtype=np.float64)) and np.isnan(array).any():
+    if np.isnan(array.sum()) and np.isnan(array).any():
         raise ValueError("scores must not be NaN, got NaN")
     return array
 
