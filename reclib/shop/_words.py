@@ -1,9 +1,9 @@
-"""Words of the simulated shop: its shelves, attribute values and brand syllables."""
+"""Words of the simulated shop: shelves of both domains, attribute values, brand syllables."""
 
 from __future__ import annotations
 
 # department -> category -> leaves; the profile decides how many of each are used.
-TAXONOMY: dict[str, dict[str, tuple[str, ...]]] = {
+_HOME: dict[str, dict[str, tuple[str, ...]]] = {
     "Clothing": {
         "Tops": ("T-shirt", "Shirt", "Jumper"),
         "Bottoms": ("Jeans", "Trousers", "Skirt"),
@@ -23,7 +23,7 @@ TAXONOMY: dict[str, dict[str, tuple[str, ...]]] = {
         "Storage": ("Food jar", "Lunch box"),
     },
     "Living": {
-        "Lighting": ("Table lamp", "Floor lamp", "Candle holder"),
+        "Lighting": ("Table lamp", "Floor lamp", "Candle"),
         "Textiles": ("Cushion", "Rug", "Curtain"),
         "Furniture": ("Side table", "Armchair"),
         "Decoration": ("Vase", "Picture frame"),
@@ -31,7 +31,7 @@ TAXONOMY: dict[str, dict[str, tuple[str, ...]]] = {
     "Bath and bed": {
         "Bedding": ("Duvet cover", "Pillow", "Blanket"),
         "Towels": ("Bath towel", "Hand towel", "Bath mat"),
-        "Bathroom": ("Soap dish", "Shower curtain"),
+        "Bathroom": ("Soap", "Shower curtain"),
         "Nursery": ("Baby blanket", "Mobile"),
     },
     "Garden": {
@@ -42,6 +42,67 @@ TAXONOMY: dict[str, dict[str, tuple[str, ...]]] = {
     },
 }
 
+_SPORT: dict[str, dict[str, tuple[str, ...]]] = {
+    "Outdoor": {
+        "Camping": ("Tent", "Sleeping bag"),
+        "Hiking": ("Hiking boots", "Rucksack"),
+        "Climbing": ("Climbing chalk", "Climbing rope"),
+    },
+    "Fitness": {
+        "Strength": ("Dumbbell", "Kettlebell"),
+        "Yoga": ("Yoga mat", "Yoga block"),
+        "Running": ("Running shoes", "Running vest"),
+    },
+    "Team and racket": {
+        "Ball games": ("Football", "Basketball"),
+        "Rackets": ("Tennis racket", "Shuttlecocks"),
+        "Kit": ("Team shirt", "Kit bag"),
+    },
+    "Play": {
+        "Board games": ("Board game", "Card game"),
+        "Building": ("Building blocks", "Model kit"),
+        "Craft": ("Modelling clay", "Paint set"),
+    },
+}
+# domain -> department -> category -> leaves
+TAXONOMIES = {"home": _HOME, "sport": _SPORT}
+DOMAINS = tuple(TAXONOMIES)
+CONSUMABLES = frozenset({"Candle", "Soap", "Climbing chalk", "Shuttlecocks", "Modelling clay"})
+
+# What a product looks like from afar; every leaf has one silhouette.
+SHAPES = (
+    "top", "trousers", "dress", "shoe", "bag", "ball", "pot", "lamp", "textile", "furniture",
+    "tool", "box",
+)  # fmt: skip
+_LOOKS = {
+    "top": ("T-shirt", "Shirt", "Jumper", "Jacket", "Coat", "Pyjamas", "Running vest", "Team shirt"),
+    "trousers": ("Jeans", "Trousers"),
+    "dress": ("Skirt", "Dressing gown", "Tent", "Curtain", "Shower curtain"),
+    "shoe": ("Trainers", "Boots", "Sandals", "Hiking boots", "Running shoes"),
+    "bag": ("Backpack", "Handbag", "Suitcase", "Rucksack", "Kit bag"),
+    "ball": (
+        "Watch", "Necklace", "Plate", "Candle", "Football", "Basketball", "Lantern",
+        "String lights", "Mobile", "Climbing chalk",
+    ),
+    "pot": (
+        "Frying pan", "Saucepan", "Casserole", "Mug", "Bowl", "Food jar", "Vase", "Plant pot",
+        "Watering can", "Planter box", "Kettlebell", "Modelling clay",
+    ),
+    "lamp": ("Table lamp", "Floor lamp", "Parasol", "Shuttlecocks"),
+    "textile": (
+        "Belt", "Scarf", "Cushion", "Rug", "Duvet cover", "Pillow", "Blanket", "Bath towel",
+        "Hand towel", "Bath mat", "Baby blanket", "Hammock", "Sleeping bag", "Yoga mat",
+        "Climbing rope",
+    ),
+    "furniture": ("Side table", "Armchair", "Garden chair"),
+    "tool": ("Chef's knife", "Spade", "Secateurs", "Dumbbell", "Tennis racket"),
+    "box": (
+        "Chopping board", "Lunch box", "Picture frame", "Soap", "Yoga block", "Board game",
+        "Card game", "Building blocks", "Model kit", "Paint set",
+    ),
+}  # fmt: skip
+SHAPE_OF = {leaf: shape for shape, leaves in _LOOKS.items() for leaf in leaves}
+
 MATERIALS = ("cotton", "wool", "linen", "leather", "wood", "metal", "ceramic", "glass")
 # The rule "material depends on where the product stands": allowed values of each department.
 ALLOWED_MATERIALS: dict[str, tuple[str, ...]] = {
@@ -51,6 +112,10 @@ ALLOWED_MATERIALS: dict[str, tuple[str, ...]] = {
     "Living": ("wood", "metal", "glass", "cotton", "wool"),
     "Bath and bed": ("cotton", "linen", "wool", "ceramic"),
     "Garden": ("wood", "metal", "ceramic", "glass"),
+    "Outdoor": ("cotton", "wool", "leather", "metal"),
+    "Fitness": ("cotton", "metal", "wood", "leather"),
+    "Team and racket": ("leather", "cotton", "wood", "metal"),
+    "Play": ("wood", "metal", "ceramic", "cotton"),
 }
 
 COLORS = (
@@ -65,6 +130,25 @@ AUDIENCES = ("men", "women", "unisex")
 AUDIENCE_SHARES = (0.5, 0.42, 0.08)
 SEASONS = ("spring", "summer", "autumn", "winter")
 TIERS = ("value", "mid", "premium")
+SIZES = ("extra small", "small", "medium", "large", "extra large")
+SIZE_SHARES = (0.1, 0.22, 0.34, 0.22, 0.12)
+# What a department's products boast of; each leaf uses three of them.
+FEATURES: dict[str, tuple[str, ...]] = {
+    "Clothing": ("machine washable", "breathable", "stretch", "crease-free", "lined"),
+    "Shoes and bags": ("waterproof", "lightweight", "non-slip", "padded", "foldable"),
+    "Kitchen": ("dishwasher-safe", "oven-proof", "non-stick", "stackable", "induction-ready"),
+    "Living": ("dimmable", "handmade", "flat-packed", "stain-resistant", "scented"),
+    "Bath and bed": ("quick-drying", "hypoallergenic", "machine washable", "extra soft", "scented"),
+    "Garden": ("weatherproof", "rust-free", "foldable", "frost-proof", "solar-powered"),
+    "Outdoor": ("waterproof", "lightweight", "windproof", "padded", "foldable"),
+    "Fitness": ("non-slip", "lightweight", "breathable", "reflective", "extra grip"),
+    "Team and racket": ("match quality", "lightweight", "breathable", "hand-stitched", "padded"),
+    "Play": ("for all ages", "non-toxic", "travel size", "glow-in-the-dark", "stackable"),
+}
+ORIGINS = (
+    "Portugal", "Italy", "Turkey", "India", "Vietnam", "China", "Poland", "Sweden", "Germany",
+    "Morocco",
+)  # fmt: skip
 
 AGE_BANDS = ("18-24", "25-34", "35-44", "45-54", "55-64", "65+")
 GENDERS = ("female", "male", "other")

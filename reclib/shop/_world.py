@@ -172,12 +172,12 @@ class _Catalogue:
         config, random = self.config, self.random
         rows = [
             (department, category, leaf)
-            for department, categories in words.TAXONOMY.items()
+            for department, categories in words.TAXONOMIES["home"].items()
             for category, leaves in list(categories.items())[: config.n_categories]
             for leaf in leaves[: config.n_leaves]
         ]
         self.shelf = pd.DataFrame(rows, columns=["department", "category", "leaf"])
-        self.departments = list(words.TAXONOMY)
+        self.departments = list(words.TAXONOMIES["home"])
         self.leaf_department = pd.factorize(self.shelf["department"])[0].astype(np.int64)
         self.leaf_category = pd.factorize(self.shelf["category"])[0].astype(np.int64)
         n_leaves = len(self.shelf)
