@@ -211,7 +211,7 @@ def policy_value(
         (S,) expected clicks.
 
     Raises:
-        ValueError: if the policy's shape or rows, or ``discount``, are wrong, or the sum has no end.
+        ValueError: if the policy or ``discount`` is wrong, or the sum has no end.
     """
     n_states = len(problem.grid)
     _check(policy, discount)
