@@ -44,7 +44,7 @@ class Market:
     reserve: float = 0.05
     mechanism: str = "gsp"
     throttle: bool = True
-    pull: float = -5.6
+    pull: float = -6.0
     taste: float = 0.5
     noise: float = 0.2
     flight_requests: int = 80_000
@@ -87,7 +87,7 @@ class AdRequests:
     vectors: Floats
 
     def __post_init__(self) -> None:
-        """Check the lengths."""
+        """Check the lengths once, here."""
         n = len(self.request)
         for name in ("user", "timestamp", "leaf", "vectors"):
             if len(getattr(self, name)) != n:
@@ -178,12 +178,12 @@ class Advertisers:
         self.displaced = np.choose(kind, [helps, np.ones(len(kind)), harms])
 
     def public(self, budget: Floats) -> pd.DataFrame:
-        names, products = self.catalogue.department_names, range(len(self.brand))
+        names, everyone = self.catalogue.department_names, range(len(self.brand))
         return pd.DataFrame(
             {
-                "advertiser": np.arange(len(self.brand)),
+                "advertiser": np.array(everyone),
                 "name": [self.catalogue.brand_names[brand] for brand in self.brand],
-                "items": [tuple(self.items[self.owner == a].tolist()) for a in products],
+                "items": [tuple(self.items[self.owner == a].tolist()) for a in everyone],
                 "departments": [
                     tuple(names[d] for d in np.flatnonzero(row)) for row in self.targets
                 ],

@@ -21,8 +21,12 @@ Differences from the specification:
 2. At most one advertiser to 25 products (30 in all), so that `tiny` has 12.
 3. The throttle steps once an hour (Agarwal et al.: a minute), against the share of the flight's
    requests by a forecast: equal days, each with the hours of the mean day.
-4. A bid is shade * value, shade uniform in .5 to 1; noise of the quality is log-normal, .2 (none
-   stated for either). An advertiser is a brand; it targets its one or two largest departments.
+4. pull is -6.0 (-5.2): each advertiser shows the customer the best of its products, and
+   requests come for shelves that the customer likes. So .5 to .9 % of the ads shown are clicked.
+5. Taste weighs .5 logits per standard deviation of a random cosine, response N(0, .3); a bid is
+   shade * value, shade uniform in .5 to 1; noise of the quality is log-normal, .2 (none stated).
+   An advertiser is a brand; it targets its one or two largest departments.
+6. Stock, promotions, price and consent do not enter: an ad is shown from the product's arrival on.
 
 Chapter: shop/simulation.
 """
@@ -112,8 +116,8 @@ def run_market(
 
     Args:
         streams: the `SimConfig`, or anything with its ``stream``; draws from ``ads/...``.
-        requests: where banners are shown. Memory grows with them: about 200 bytes for each bid, 8
-            bids a request; of the `full` shop pass some days.
+        requests: where banners are shown. Memory grows with them, about 200 bytes a bid at
+            the peak, 8 bids a request; of the `full` shop pass some days.
         catalogue: the products.
         market: the settings.
 
