@@ -1,6 +1,5 @@
 """The simulated shop: one small world whose truth is known."""
 
-from reclib.shop._cache import load
-from reclib.shop.simulation import Shop, SimConfig, simulate
+from reclib.shop.simulation import Shop, SimConfig, load, open_shop, simulate
 
-__all__ = ["Shop", "SimConfig", "load", "simulate"]
+__all__ = ["Shop", "SimConfig", "load", "open_shop", "simulate"]

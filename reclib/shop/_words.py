@@ -71,16 +71,18 @@ CONSUMABLES = frozenset({"Candle", "Soap", "Climbing chalk", "Shuttlecocks", "Mo
 
 # What a product looks like from afar; every leaf has one silhouette.
 SHAPES = (
-    "top", "trousers", "dress", "shoe", "bag", "ball", "pot", "lamp", "textile", "furniture",
+    "top", "trousers", "dress", "shoe", "bag", "round", "pot", "lamp", "textile", "furniture",
     "tool", "box",
 )  # fmt: skip
 _LOOKS = {
-    "top": ("T-shirt", "Shirt", "Jumper", "Jacket", "Coat", "Pyjamas", "Running vest", "Team shirt"),
+    "top": (
+        "T-shirt", "Shirt", "Jumper", "Jacket", "Coat", "Pyjamas", "Running vest", "Team shirt",
+    ),
     "trousers": ("Jeans", "Trousers"),
     "dress": ("Skirt", "Dressing gown", "Tent", "Curtain", "Shower curtain"),
     "shoe": ("Trainers", "Boots", "Sandals", "Hiking boots", "Running shoes"),
     "bag": ("Backpack", "Handbag", "Suitcase", "Rucksack", "Kit bag"),
-    "ball": (
+    "round": (
         "Watch", "Necklace", "Plate", "Candle", "Football", "Basketball", "Lantern",
         "String lights", "Mobile", "Climbing chalk",
     ),
