@@ -401,7 +401,9 @@ class _Visits:
         worth[0, clicks.row, nth] = quality
         worth[1, clicks.row, nth] = world.bait[item]
         worth[2, clicks.row, nth] = self._similarity(self.recent[session], item)
-        self.mood[live] = updated(self.mood[live], clicked, *worth, world.dynamics)
+        self.mood[live] = updated(
+            self.mood[live], clicked, worth[0], worth[1], worth[2], world.dynamics
+        )
         for column in range(shape[1]):  # push into ``recent``, the last one first
             now = nth == column
             at = session[now]
