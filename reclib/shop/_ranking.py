@@ -52,7 +52,7 @@ def ranking_check(
 
     Args:
         shop: a shop with `impressions` and a truth with ``candidates(requests)`` (B, C) and
-            ``click_probability(requests, items)`` (B, C).
+            ``request_attraction(requests, items)`` (B, C), P(click) alone in the first place.
         models: name to scorer, ``scorer(users (B,), items (B, C)) -> (B, C)``; equal scores are
             ordered by chance. Name them worst first: each is compared with the one before.
         k: cutoff.
@@ -71,7 +71,7 @@ def ranking_check(
     if not len(requests):
         raise ValueError(f"shop must have uniform requests in the last {last_days} days, got none")
     items = np.asarray(shop.truth.candidates(requests), dtype=np.int64)
-    probs = np.asarray(shop.truth.click_probability(requests, items), dtype=float)
+    probs = np.asarray(shop.truth.request_attraction(requests, items), dtype=float)
     random = shop.config.stream("ranking check")
     half = n_draws // 2
     ideal_gain, gain = (random.binomial(half, probs) / half for _ in range(2))

@@ -230,13 +230,19 @@ def five_core(users: ArrayLike, items: ArrayLike, *, k: int = 5) -> tuple[Ints, 
     return user_ids, item_ids
 
 
-def density(users: ArrayLike, items: ArrayLike) -> float:
-    """Distinct pairs / (distinct users x distinct items); NaN without pairs."""
+def density(users: ArrayLike, items: ArrayLike, *, size: tuple[int, int] | None = None) -> float:
+    """Distinct pairs / (users x items); NaN without pairs.
+
+    Args:
+        users: (N,) ids.
+        items: (N,) ids.
+        size: numbers of users and items; None: of those that are there.
+    """
     user_ids, item_ids = aligned("users items", users, items)
     if not len(user_ids):
         return np.nan
-    n_pairs = len(np.unique(np.stack([user_ids, item_ids], 1), axis=0))
-    return n_pairs / (len(np.unique(user_ids)) * len(np.unique(item_ids)))
+    n_users, n_items = size or (len(np.unique(user_ids)), len(np.unique(item_ids)))
+    return len(np.unique(np.stack([user_ids, item_ids], 1), axis=0)) / (n_users * n_items)
 
 
 def dwell(seconds: ArrayLike) -> tuple[float, float, float]:
