@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from reclib.shop._silhouettes import REACH, SIDE, sprite
+from reclib.shop._silhouettes import REACH, sprite
 
 Floats = NDArray[np.float32]
 
@@ -52,24 +52,23 @@ def placed(
         centre: pixels of the canvas to the right of and below its middle.
         radius: pixels of the canvas to one unit.
         angle: radians, clockwise.
-        size: pixels a side of what comes out; divides `CANVAS`.
+        size: pixels a side of what comes out, 64 or 32.
     """
-    image, shadow = sprite(shape, pattern)
-    layers = _moved(image, centre, radius, angle, CANVAS).reduce(CANVAS // size)
-    shrink = size / CANVAS  # a blurred shadow needs no large canvas
-    below = (centre[0] * shrink, centre[1] * shrink)
-    behind = _moved(shadow, below, radius * shrink, angle, size)
-    return np.asarray(layers, dtype=np.float32), np.asarray(behind, dtype=np.float32)
+    image, shadow = sprite(shape, pattern, 3 * size)
+    double = _moved(image, centre, radius, angle, 2 * size).reduce(2)
+    behind = _moved(shadow, centre, radius, angle, size)  # blurred: it needs no doubling
+    return np.asarray(double, dtype=np.float32), np.asarray(behind, dtype=np.float32)
 
 
 def _moved(
     image: Image.Image, centre: tuple[float, float], radius: float, angle: float, size: int
 ) -> Image.Image:
-    zoom = SIDE / (2 * REACH) / radius  # pixels of the silhouette for one of the canvas
+    side, shrink = image.width, size / CANVAS
+    zoom = side / (2 * REACH) / (radius * shrink)  # pixels of ``image`` for one of the result
     cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
-    x, y = size / 2 + centre[0], size / 2 + centre[1]
-    # Pillow asks, for each pixel of the canvas, where it comes from.
-    matrix = (cos, sin, SIDE / 2 - cos * x - sin * y, -sin, cos, SIDE / 2 + sin * x - cos * y)
+    x, y = size / 2 + centre[0] * shrink, size / 2 + centre[1] * shrink
+    # Pillow asks, for each pixel of the result, where it comes from.
+    matrix = (cos, sin, side / 2 - cos * x - sin * y, -sin, cos, side / 2 + sin * x - cos * y)
     return image.transform((size, size), Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
 
 
@@ -98,9 +97,9 @@ def stamp(pixels: Floats, brand: int) -> None:
 def ink_rgb(fill: Floats) -> Floats:
     """The second colour of a pattern on a fill colour: light on dark, dark on light."""
     luminance = float(fill @ np.array([0.3, 0.59, 0.11], np.float32))
-    if luminance < 150:
+    if luminance < 160:
         return 0.3 * fill + 0.7 * np.float32(250)
-    return 0.5 * fill + 0.5 * np.float32(70)
+    return 0.4 * fill + 0.6 * np.float32(70)
 
 
 def accent_rgb(fill: Floats) -> Floats:

@@ -142,15 +142,17 @@ def _outlines(part: _Part) -> list[NDArray[np.float64]]:
 
 
 @cache
-def sprite(shape: str, pattern: str) -> tuple[Image.Image, Image.Image]:
-    """A silhouette as light, ink, accent and outline (CMYK, as it has four channels), and shadow.
+def sprite(shape: str, pattern: str, side: int) -> tuple[Image.Image, Image.Image]:
+    """A silhouette as light, ink, accent and outline in one CMYK picture, and its shadow.
 
-    CMYK, not RGBA: Pillow would multiply the colours of RGBA by its fourth channel.
+    CMYK, as it has four channels; Pillow would multiply the colours of RGBA by the fourth.
+    Both have ``side`` pixels a side, which divides `SIDE`.
     """
     mask, shade, fill, accent = _silhouette(shape)
     layers = np.stack([shade / 2, _ink(pattern) * fill, accent, mask], axis=-1)
     pixels = np.rint(255 * np.clip(layers, 0, 1)).astype(np.uint8)
-    return Image.fromarray(pixels, "CMYK"), _shadow(shape)
+    image = Image.fromarray(pixels, "CMYK")
+    return image.reduce(SIDE // side), _shadow(shape).reduce(SIDE // side)
 
 
 @cache

@@ -29,11 +29,8 @@ Chapter: shop/simulation.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
-import os
-import tempfile
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -47,33 +44,19 @@ from PIL import Image
 from reclib.shop import _drawing as drawing
 from reclib.shop import _sound as sound
 from reclib.shop import _words as words
+from reclib.shop._row_cache import cached_rows
+from reclib.shop._visible import CODES, COLOR_NOISE, MEDIA_ATTRIBUTES, NAMES, bayes_ceiling
 
 __all__ = ["MEDIA_ATTRIBUTES", "Media", "bayes_ceiling", "cached_pictures"]
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-MEDIA_ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "picture": ("shape", "colour", "pattern", "brand"),
-    "audio": ("material", "style", "leaf"),
-    "video": ("shape", "colour", "tier", "style"),
-}
-
 PICTURE = 64  # pixels a side of a picture
 FRAME = 32  # pixels a side of a clip's frame
 N_FRAMES = 8
-_COLOR_NOISE = 8.0  # standard deviation of a product's colour, of 255
 _PIXEL_NOISE = 4.0
 _LIFESTYLE_SHARE = 0.2
-_NAMES: dict[str, tuple[str, ...]] = {
-    "shape": words.SHAPES,
-    "colour": words.COLORS,
-    "pattern": words.PATTERNS,
-    "material": words.MATERIALS,
-    "style": words.STYLES,
-    "tier": words.TIERS,
-}
-_CODES = (*_NAMES, "brand", "leaf")
 
 
 @dataclass(frozen=True)
@@ -101,7 +84,8 @@ class Media:
 
     Raises:
         KeyError: if a code is missing.
-        ValueError: if codes are no integers in their range or differ in length.
+        ValueError: if the seed is no integer >= 0, or codes are no integers in their range or
+            differ in length.
     """
 
     def __init__(
@@ -112,11 +96,13 @@ class Media:
         seed: int = 0,
         domain: str = "home",
     ) -> None:
-        missing = [name for name in _CODES if name not in codes]
+        if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
+            raise ValueError(f"seed must be an integer at least 0, got {seed!r}")
+        missing = [name for name in CODES if name not in codes]
         if missing:
-            raise KeyError(f"codes must have {', '.join(_CODES)}, missing {', '.join(missing)}")
+            raise KeyError(f"codes must have {', '.join(CODES)}, missing {', '.join(missing)}")
         self.seed, self.domain, self.leaf_names = seed, domain, tuple(leaf_names)
-        self._codes = {name: _checked(name, codes[name], self._size(name)) for name in _CODES}
+        self._codes = {name: _checked(name, codes[name], self._size(name)) for name in CODES}
         lengths = {name: len(values) for name, values in self._codes.items()}
         if len(set(lengths.values())) > 1:
             raise ValueError(f"codes must have one length, got {lengths}")
@@ -125,13 +111,14 @@ class Media:
     def _size(self, name: str) -> int:
         if name == "leaf":
             return len(self.leaf_names)
-        return len(_NAMES[name]) if name in _NAMES else drawing.N_MARKS
+        return len(NAMES[name]) if name in NAMES else drawing.N_MARKS
 
     @property
     def digest(self) -> str:
-        """Sixteen hexadecimal digits that name these media: codes, seed, domain, and drawing."""
-        text = hashlib.sha256(f"{_generator()} {self.seed} {self.domain}".encode())
-        for name in _CODES:
+        """Sixteen hexadecimal digits that name the pictures: what they show, seed, domain, code."""
+        names = [NAMES[name] for name in ("shape", "colour", "pattern")]
+        text = hashlib.sha256(f"{_generator()} {names} {self.seed} {self.domain}".encode())
+        for name in MEDIA_ATTRIBUTES["picture"]:
             text.update(self._codes[name].tobytes())
         return text.hexdigest()[:16]
 
@@ -207,7 +194,7 @@ class Media:
     def alt(self, item: int) -> str:
         """A text alternative for the picture: what it shows, not what it hides."""
         item = self._item(item)
-        colour, pattern = (_NAMES[name][self._codes[name][item]] for name in ("colour", "pattern"))
+        colour, pattern = (NAMES[name][self._codes[name][item]] for name in ("colour", "pattern"))
         leaf = self.leaf_names[self._codes["leaf"][item]]
         return f"{leaf}, {colour}" if pattern == "plain" else f"{leaf}, {colour}, {pattern}"
 
@@ -228,7 +215,7 @@ class Media:
     def _look(self, item: int) -> tuple[_Look, np.random.Generator]:
         generator = self._stream("picture", item)
         colour = drawing.COLOR_RGB[words.COLORS[self._codes["colour"][item]]]
-        noise = _COLOR_NOISE * generator.standard_normal(3, np.float32)
+        noise = COLOR_NOISE * generator.standard_normal(3, np.float32)
         x, y = generator.uniform(-6, 6, 2)
         radius, angle = generator.uniform(36, 46), generator.uniform(-0.15, 0.15)
         room = int(generator.integers(drawing.N_ROOMS))
@@ -267,130 +254,22 @@ class Media:
         return pixels
 
 
-def bayes_ceiling(attribute: str, modality: str, shares: ArrayLike | None = None) -> float:
-    """Accuracy of the best possible guess of an attribute from one modality alone.
-
-    Shown attributes can be read without error, save three: colours overlap, as each product's
-    colour has noise of 8 of 255 a channel (best guess given the exact colour, by 200,000 draws,
-    standard error below .001); a jingle's pitch tells the leaf up to a multiple of 12; a clip tells
-    a sporty style from all others. A hidden attribute is guessed as its most frequent value.
-
-    Args:
-        attribute: a code's name, such as ``colour``.
-        modality: ``picture``, ``audio`` or ``video``.
-        shares: frequency of each value, in the order of the codes; None: equal.
-
-    Raises:
-        ValueError: if a name is unknown, or shares are missing for ``brand`` or ``leaf``.
-    """
-    if modality not in MEDIA_ATTRIBUTES:
-        raise ValueError(f"modality must be one of {tuple(MEDIA_ATTRIBUTES)}, got {modality!r}")
-    share = _shares(attribute, shares)
-    if attribute not in MEDIA_ATTRIBUTES[modality]:
-        return float(share.max())
-    if attribute == "colour":
-        return _color_ceiling(tuple(share.tolist()))
-    if (modality, attribute) == ("audio", "leaf"):
-        return float(sum(share[pitch::12].max() for pitch in range(min(12, len(share)))))
-    if (modality, attribute) == ("video", "style"):
-        sporty = words.STYLES.index("sporty")
-        return float(share[sporty] + np.delete(share, sporty).max())
-    return 1.0
-
-
-def _shares(attribute: str, shares: ArrayLike | None) -> NDArray[np.float64]:
-    if attribute not in _CODES:
-        raise ValueError(f"attribute must be one of {_CODES}, got {attribute!r}")
-    size = len(_NAMES[attribute]) if attribute in _NAMES else None
-    if shares is None:
-        if size is None:
-            raise ValueError(f"shares must be given for {attribute}, got None")
-        return np.full(size, 1 / size)
-    share = np.asarray(shares, dtype=np.float64)
-    if share.ndim != 1 or not share.size or not (share >= 0).all() or not share.sum() > 0:
-        raise ValueError(f"shares must be at least 0 and not all 0, got {shares}")
-    if size is not None and len(share) != size:
-        raise ValueError(f"shares must have length {size}, got {len(share)}")
-    return share / share.sum()
-
-
-@cache
-def _color_ceiling(share: tuple[float, ...]) -> float:
-    generator = np.random.Generator(np.random.PCG64(0))
-    means = np.array([drawing.COLOR_RGB[name] for name in words.COLORS], dtype=np.float64)
-    truth = generator.choice(len(share), 200_000, p=share)
-    seen = means[truth] + _COLOR_NOISE * generator.standard_normal((len(truth), 3))
-    # log share - |seen - mean|^2 / 2 sd^2, less what is the same for all colours
-    logits = seen @ means.T - (means**2).sum(1) / 2
-    with np.errstate(divide="ignore"):
-        logits += _COLOR_NOISE**2 * np.log(share)
-    return float((logits.argmax(1) == truth).mean())
-
-
 def cached_pictures(media: Media, folder: Path | str) -> Bytes:
     """(I, 64, 64, 3) all pictures, read-only, from a file in ``folder`` or drawn and put there.
 
-    The file is named after `Media.digest` and the checksum of its bytes, so one that is cut,
-    damaged or of other media is never read. It is written beside and renamed. Where the folder
-    cannot be written, the pictures are drawn in memory.
+    A file that is cut, damaged or of other pictures is never used: its name holds `Media.digest`
+    and the checksum of its bytes. It is written beside and renamed. Where the folder cannot be
+    written, the pictures are drawn in memory.
     """
-    folder, stem = Path(folder), f"pictures-{media.digest}-"
-    for path in sorted(folder.glob(f"{stem}*.npy")):
-        pictures = _mapped(path, stem, media.n_items)
-        if pictures is not None:
-            return pictures
-        with contextlib.suppress(OSError):
-            path.unlink()
-    try:
-        return _stored(media, folder, stem)
-    except OSError:  # read-only, full, or not a folder
-        pictures = media.pictures(np.arange(media.n_items))
-        pictures.flags.writeable = False
-        return pictures
-
-
-def _mapped(path: Path, stem: str, n_items: int) -> Bytes | None:
-    try:
-        if path.stem != stem + _checksum(path):
-            return None
-        pictures: Bytes = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError):
-        return None
-    shape = (n_items, PICTURE, PICTURE, 3)
-    return pictures if pictures.shape == shape and pictures.dtype == np.uint8 else None
-
-
-def _stored(media: Media, folder: Path, stem: str) -> Bytes:
-    folder.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{stem}", dir=folder)
-    os.close(handle)
-    beside = Path(name)
-    try:
-        shape = (media.n_items, PICTURE, PICTURE, 3)
-        with beside.open("wb") as stream:
-            header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-            np.lib.format.write_array_header_1_0(stream, header)
-            for start in range(0, media.n_items, 1_000):
-                items = np.arange(start, min(start + 1_000, media.n_items))
-                stream.write(media.pictures(items).tobytes())
-        path = folder / f"{stem}{_checksum(beside)}.npy"
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-    pictures: Bytes = np.load(path, mmap_mode="r", allow_pickle=False)
-    return pictures
-
-
-def _checksum(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()[:32]
+    shape = (media.n_items, PICTURE, PICTURE, 3)
+    return cached_rows(Path(folder), f"pictures-{media.digest}", shape, media.pictures)
 
 
 @cache
 def _generator() -> str:
     """Checksum of the code that draws: other code, other pictures."""
     digest = hashlib.sha256()
-    for name in ("_silhouettes.py", "_drawing.py", "_words.py", "media.py"):
+    for name in ("_silhouettes.py", "_drawing.py", "media.py"):
         digest.update(Path(__file__).with_name(name).read_bytes())
     return digest.hexdigest()
 
