@@ -30,6 +30,28 @@ def _sigmoid(logits: Floats) -> Floats:
     return 0.5 * (1 + np.tanh(0.5 * logits))
 
 
+def outcomes(
+    without: Floats, by_ad: Floats, lost: Floats, conversion: NDArray[np.bool_], draw: Floats
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Whether each customer buys without the ad, and with it; as alike as can be.
+
+    Args:
+        without: (B,) probability of a purchase without the ad.
+        by_ad: (B,) probability of ``conversion``, a purchase by way of the ad.
+        lost: (B,) probability of a purchase that the ad displaces, at most ``without``.
+        conversion: (B,) drawn with probability ``by_ad``.
+        draw: (B,) uniform.
+
+    Returns:
+        Purchases of probability ``without`` and ``without + by_ad - lost``.
+    """
+    kept, rest = without - lost, 1 - by_ad  # rest: all who do not convert
+    stays = draw * rest < kept
+    # Sales are lost first to the ad's own conversions, then to customers it puts off.
+    put_off = draw * rest < kept + np.maximum(lost - by_ad, 0)
+    return np.where(conversion, draw * by_ad < lost, put_off), conversion | stays
+
+
 class Purse:
     """What each advertiser has left in a flight, and its rate of taking part."""
 
@@ -228,9 +250,9 @@ class BannerDay:
         by_ad = self.effects[k] * self.ctr[at] * convert
         without = _sigmoid(_ORGANIC_PULL + liking)
         lost = np.minimum(without, ads.displaced[ad] * by_ad)
-        draw, rest = self.draws["organic"][at], 1 - by_ad
-        kept = draw * rest < without - lost
-        off = draw * rest < without - lost + np.maximum(lost - by_ad, 0)
+        bought_without, bought_with = outcomes(
+            without, by_ad, lost, conversion, self.draws["organic"][at]
+        )
         uplift = {
             "request": self.request[row],
             "user": self.user[row],
@@ -239,7 +261,7 @@ class BannerDay:
             "slot": (k + 1).astype(np.int8),
             "purchase_without": without,
             "purchase_with": without + by_ad - lost,
-            "bought_without": np.where(conversion, draw * by_ad < lost, off),
-            "bought_with": conversion | kept,
+            "bought_without": bought_without,
+            "bought_with": bought_with,
         }
         return uplift, conversion

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from reclib.shop._advertisers import Advertisers
-from reclib.shop._banners import BannerDay, Purse
+from reclib.shop._banners import BannerDay, Purse, outcomes
 from reclib.shop._config import DAY, START, SimConfig
 from reclib.shop._pacing import next_rate
 from reclib.shop.advertising import (
@@ -567,6 +567,19 @@ def test_outcomes_with_and_without_an_ad_come_as_their_probabilities(busy: Adver
         assert abs(bought.sum() - chance.sum()) < 3 * error
     both = (uplift["bought_with"] & uplift["bought_without"]).mean()
     assert both > 0.5 * uplift["bought_without"].mean()  # one customer, not two coins
+
+
+@pytest.mark.parametrize("lost", [0.0, 0.1, 0.2, 0.3])
+def test_outcomes_are_drawn_with_their_probabilities_and_share_customers(lost: float) -> None:
+    random, n = np.random.default_rng(0), 40_000
+    by_ad, without = np.full(n, 0.2), np.full(n, 0.35)
+    alone, shown = outcomes(
+        without, by_ad, np.full(n, lost), random.random(n) < by_ad, random.random(n)
+    )
+    assert alone.mean() == pytest.approx(0.35, abs=0.008)
+    assert shown.mean() == pytest.approx(0.55 - lost, abs=0.008)
+    # a customer changes only as far as the ad sells or displaces
+    assert (alone & ~shown).mean() == pytest.approx(max(lost - 0.2, 0), abs=0.008)
 
 
 def test_ads_raise_leave_or_lower_sales_by_what_they_displace(usual: Advertising) -> None:
