@@ -17,7 +17,7 @@ Differences from the specification:
 
 1. A budget holds 20 to 60 clicks at the advertiser's own bid for a *flight* of whole days with
    about 80,000 requests, in proportion to the requests (specification: of a day). Only the `full`
-   shop has so many a day; at `small` all advertisers together get about 40 clicks a day.
+   shop has so many a day; at `small` all advertisers together get about 60 clicks a day.
 2. At most one advertiser to 25 products (30 in all), so that `tiny` has 12.
 3. The throttle steps once an hour (Agarwal et al.: a minute), against the share of the flight's
    requests by a forecast: equal days, each with the hours of the mean day.
