@@ -30,7 +30,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reclib.foundations.interactions import Triples
 from reclib.shop._occasions import OCCASIONS
-from reclib.shop._pairs import complements, sold_with, substitutes, variants
+from reclib.shop._pairs import complements, distinct, sold_with, substitutes, variants
 
 if TYPE_CHECKING:
     from reclib.shop._world import World
@@ -200,7 +200,7 @@ def public_graph(
     wrong = _corrupted(graph, facts, round(false * len(facts)), generator)
     keys = _keys(true, size)
     gone_keys, wrong_keys = (_keys(_mirrored(each, symmetric), size) for each in (gone, wrong))
-    known = np.union1d(np.setdiff1d(keys, gone_keys), wrong_keys)
+    known = distinct(np.concatenate([_without(keys, gone_keys), wrong_keys]))
     triples = (_triples(each, size) for each in (known, gone_keys, wrong_keys))
     return KnowledgeGraph(graph.entities, graph.relations, next(triples)), GraphLog(*triples)
 
@@ -293,7 +293,7 @@ def _corrupted(
         mirror = graph.relations["symmetric"].to_numpy()[drawn[:, 0]]
         drawn[mirror, 1:] = ordered[mirror]
         keys = _keys(drawn[drawn[:, 1] != drawn[:, 2]], size)
-        found = np.union1d(found, np.setdiff1d(keys, true))
+        found = distinct(np.concatenate([found, _without(keys, true)]))
     raise ValueError(f"false must ask for at most {len(found)} facts, got {n_wanted}")
 
 
@@ -309,7 +309,11 @@ def _rows(triples: Triples) -> Ints:
 
 def _keys(rows: Ints, size: int) -> Ints:
     """(T,) one number for each triple, sorted, each once."""
-    return np.unique((rows[:, 0] * size + rows[:, 1]) * size + rows[:, 2])
+    return distinct((rows[:, 0] * size + rows[:, 1]) * size + rows[:, 2])
+
+
+def _without(keys: Ints, others: Ints) -> Ints:
+    return keys[~np.isin(keys, others, assume_unique=True)]
 
 
 def _unkeyed(keys: Ints, size: int) -> Ints:

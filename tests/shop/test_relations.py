@@ -13,7 +13,9 @@ import pytest
 from numpy.typing import NDArray
 
 from reclib.foundations.interactions import Triples
+from reclib.shop._config import SimConfig
 from reclib.shop._occasions import OCCASIONS
+from reclib.shop._world import World, build_world
 from reclib.shop.relations import KnowledgeGraph, public_graph, supported, true_graph
 
 Rows = set[tuple[int, int, int]]
@@ -330,6 +332,33 @@ def test_public_tables_support_attributes_variants_and_sales(graph: KnowledgeGra
     names = graph.relations["name"].to_numpy()[graph.triples.relations]
     assert set(names[~supported(graph)]) == unsupported
     assert set(names[supported(graph)]) == set(graph.relations["name"]) - unsupported
+
+
+@pytest.fixture(scope="module", params=["home", "sport"])
+def shop_world(request: pytest.FixtureRequest) -> World:
+    return build_world(SimConfig.of("tiny", 0, domain=request.param))
+
+
+def test_attributes_in_the_graph_are_those_of_the_public_table(shop_world: World) -> None:
+    graph, products = true_graph(shop_world), shop_world.products
+    columns = ATTRIBUTES | {"has_brand": "brand", "in_leaf": "leaf"}
+    for relation, column in columns.items():
+        expected = {(f"product {i}", name) for i, name in enumerate(products[column])}
+        assert named(graph, relation) == expected, relation
+
+
+def test_the_taxonomy_in_the_graph_is_that_of_the_public_table(shop_world: World) -> None:
+    products = shop_world.products
+    expected = set(zip(products["leaf"], products["category"], strict=True))
+    expected |= set(zip(products["category"], products["department"], strict=True))
+    assert named(true_graph(shop_world), "sub_of") == expected
+
+
+def test_most_products_of_the_shop_have_a_substitute_and_a_complement(shop_world: World) -> None:
+    graph, n_items = true_graph(shop_world), len(shop_world.leaves)
+    for relation, share in (("substitute_of", 0.4), ("compatible_with", 0.9)):
+        assert len(np.unique(graph.pairs(relation)[:, 0])) > share * n_items
+        assert 1 < len(graph.pairs(relation)) / n_items < 8
 
 
 @pytest.mark.parametrize(
