@@ -142,8 +142,8 @@ _VALUES: dict[str, dict[str, str]] = {
         "minimal": "minimal|minimalist|pared-back > sleek",
     },
     "audience": {
-        "men": "men's|mens|gents > adult",
-        "women": "women's|womens|ladies > adult",
+        "men": "men's|gents > adult",
+        "women": "women's|ladies > adult",
         "unisex": "unisex|gender-neutral > adult",
     },
     "season": {
@@ -235,6 +235,7 @@ _VALUES: dict[str, dict[str, str]] = {
     },
 }
 
+SYNONYM, HYPERNYM = 0.25, 0.1  # how often a value is said by one, where it has one
 LANGUAGES = ("de", "fr", "es")
 # Words that a shop puts before a noun and that say nothing about it.
 ADJECTIVES = (
@@ -242,7 +243,7 @@ ADJECTIVES = (
     "charming",
 )  # fmt: skip
 # What fills up a long query; too short to count as a word that no title has.
-FILLERS = ("new", "for", "set", "buy", "top", "my", "the", "fun", "a", "uk", "or", "and")
+PADDING = ("for", "my", "new", "uk", "buy", "get", "any", "in", "on", "web", "of", "all", "and")
 
 # Keys beside each key on an English keyboard.
 _ROWS = ("qwertyuiop", "asdfghjkl", "zxcvbnm")
