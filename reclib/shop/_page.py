@@ -59,8 +59,9 @@ class Line:
     """A text that grows, with the spans of what it says."""
 
     parts: list[str] = field(default_factory=list)
-    spans: list[tuple[int, int, str, str, bool]] = field(default_factory=list)
+    spans: list[tuple[int, int, str, str, bool, int]] = field(default_factory=list)
     length: int = 0
+    template: int = -1
 
     def add(self, text: str) -> None:
         self.parts.append(text)
@@ -69,7 +70,8 @@ class Line:
     def mention(self, said: Said, surface: str) -> None:
         if said.attribute != "adjective":  # says nothing
             end = self.length + len(surface)
-            self.spans.append((self.length, end, said.attribute, said.value, said.hypernym))
+            fact = (said.attribute, said.value, said.hypernym)
+            self.spans.append((self.length, end, *fact, self.template))
         self.add(surface)
 
 
@@ -162,7 +164,8 @@ class Page:
         noun = self.said("leaf")
         plural, waits = is_plural(noun.surface), False
         words: list[tuple[Said | None, str]] = []
-        for kind, piece in _PARSED[template]:
+        line.template, pieces = _PARSED[template]
+        for kind, piece in pieces:
             if kind == "article":
                 waits = piece == "an" or not plural
                 continue
@@ -223,4 +226,8 @@ def _parse(template: str) -> list[tuple[str, str]]:
     return pieces
 
 
-_PARSED = {line: _parse(line) for group in SENTENCES.values() for line in group}
+# Template -> its number, its pieces.
+_PARSED = {
+    template: (number, _parse(template))
+    for number, template in enumerate(line for group in SENTENCES.values() for line in group)
+}

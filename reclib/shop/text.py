@@ -37,6 +37,9 @@ __all__ = ["Texts", "describe"]
 
 Floats = NDArray[np.float64]
 
+_MENTION = (
+    "item", "field", "start", "end", "attribute", "value", "surface", "hypernym", "template",
+)  # fmt: skip
 _BLOCK = 4_096  # products whose random numbers are held as Python floats at once
 
 
@@ -49,7 +52,7 @@ class Texts:
         mentions: one row for each place where a fact is said: item, field (title, description or
             bullets), start and end (characters, end excluded), attribute (also leaf, brand,
             occasion, code), value, surface (exactly the text there), hypernym (bool: the word is
-            wider than the value).
+            wider than the value), template (number of the description's sentence, else -1).
     """
 
     table: pd.DataFrame
@@ -94,12 +97,11 @@ def describe(
             text = "".join(line.parts)
             lines[name].append(text)
             mentions += [
-                (row[0], name, start, end, attribute, value, text[start:end], wider)
-                for start, end, attribute, value, wider in line.spans
+                (row[0], name, start, end, attribute, value, text[start:end], wider, template)
+                for start, end, attribute, value, wider, template in line.spans
             ]
     table = pd.DataFrame({"item": products["item"].to_numpy(), **lines})
-    names = ["item", "field", "start", "end", "attribute", "value", "surface", "hypernym"]
-    return Texts(table, pd.DataFrame(mentions, columns=names))
+    return Texts(table, pd.DataFrame(mentions, columns=list(_MENTION)))
 
 
 def _codes(n: int, generator: np.random.Generator) -> list[str]:

@@ -209,6 +209,13 @@ def test_a_mistake_is_one_edit(monkeypatch: pytest.MonkeyPatch, queries: Queries
             assert distance(right, typed) == 1, (right, typed)
 
 
+@pytest.mark.parametrize("kind", range(4))
+@pytest.mark.parametrize("word", ["mug", "eee", "t-shirt", "sofá"])
+def test_every_mistake_changes_the_word_by_one_edit(word: str, kind: int) -> None:
+    for place in np.arange(0, 1, 0.05):
+        assert distance(word, WRITER._mistyped(word, kind, place, 0.99)) == 1
+
+
 def test_mistakes_have_their_kinds(monkeypatch: pytest.MonkeyPatch, queries: Queries) -> None:
     wrong = [(right, typed) for right, typed in paired(monkeypatch, queries) if right != typed]
     n = len(wrong)

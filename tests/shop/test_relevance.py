@@ -101,6 +101,12 @@ def test_raters_are_off_at_their_rate() -> None:
     assert abs(labels.mean() - 1) < 3 * (0.12 / 3 / 200_000) ** 0.5
 
 
+def test_each_rater_stays_in_range() -> None:
+    """Nobody can go below 0, so one in 16.7 gives 1 and nobody else makes up for it."""
+    labels = human_labels(np.zeros(100_000, dtype=int), np.random.default_rng(0))
+    assert abs(labels.mean() - 0.06) < 3 * (0.06 * 0.94 / 300_000) ** 0.5
+
+
 def test_labels_stay_in_range_and_are_thirds() -> None:
     labels = human_labels(np.array([[0, 3]] * 5_000), np.random.default_rng(0))
     assert labels.shape == (5_000, 2)
