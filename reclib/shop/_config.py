@@ -23,13 +23,13 @@ CLICK_MODELS = ("position", "cascade", "trust")
 _PROFILES: dict[str, dict[str, Any]] = {
     "tiny": {
         "n_users": 400,
-        "n_days": 21,
+        "n_days": 42,
         "n_factors": 8,
         "n_categories": 2,
         "n_leaves": 2,
-        "visit_rate": 0.8,
+        "visit_rate": 0.6,
     },
-    "small": {"n_users": 5_000, "n_days": 60, "n_factors": 16, "visit_rate": 0.3},
+    "small": {"n_users": 5_000, "n_days": 60, "n_factors": 16, "visit_rate": 0.23},
     "full": {"n_users": 200_000, "n_days": 120, "n_factors": 32, "visit_rate": 0.125},
 }
 _N_ITEMS = {
@@ -80,14 +80,14 @@ class SimConfig:
     click_model: str = "position"
     n_categories: int = 4
     n_leaves: int = 3
-    visit_rate: float = 0.3
+    visit_rate: float = 0.23
     n_slots: int = 10
     n_candidates: int = 60
     temperature: float = 1.0
     uniform_share: float = 0.1
     eta: float = 0.6
     eta_desktop: float = 0.9
-    taste: float = 1.5
+    taste: float = 1.8
     goal: float = 0.6
     focus: float = 3.0
     complement: float = 0.25

@@ -29,12 +29,13 @@ from reclib.shop.choice import (
 
 _STEPS = 20  # most requests of a session
 _WEEKDAY = np.array([1.14, 1.20, 1.12, 1.04, 0.97, 0.70, 0.80])
-SURFACE_SHARES = {"search": 0.62, "recommendations": 0.20, "related": 0.18}
+SURFACE_SHARES = {"search": 0.60, "recommendations": 0.22, "related": 0.18}
 _SURFACE_EDGES = np.cumsum([SURFACE_SHARES[name] for name in words.SURFACES[:2]])
 GIFT, REORDER = words.INTENT_SHARES[3], words.INTENT_SHARES[4]
 _REVISIT, _LEAVE, _LEAVE_EMPTY, _TEMPER = 0.16, 0.22, 0.12, 10.0
 # How much less a product of the same category, the same department, or elsewhere is shown.
 _TIER_PULL = np.array([0.0, -1.0, -2.5, -4.0])
+_POPULAR = 0.8
 _AFFINITY = 0.5  # weight of the old segments in the shop's own policy, as of taste
 _STOCKOUTS = 0.05  # expected stock-outs of a log, as a share of the products
 _MOST_WANTED = np.array([3, 2, 1, 1, 0])  # attributes a session asks for, by intent
@@ -48,8 +49,13 @@ Columns = dict[str, Any]
 
 
 class Slates(NamedTuple):
-    """What a policy shows: items (B, K), propensities (B, K) of each slot given those above it
-    and the arm in force, and the arm (B,), a code into ``("softmax", "uniform")``."""
+    """What a policy shows.
+
+    Attributes:
+        items: (B, K), top first.
+        propensities: (B, K) of each slot, given the slots above it and the arm in force.
+        arm: (B,) code into ``("softmax", "uniform")``.
+    """
 
     items: Ints
     propensities: Floats
@@ -92,18 +98,9 @@ def first_memory(world: World) -> dict[str, NDArray[Any]]:
     }
 
 
-def shelf_tiers(world: World) -> Ints:
-    """(L, I) 0 in the leaf, 1 in its category, 2 in its department, 3 elsewhere."""
-    leaves = world.leaves
-    same_leaf = np.arange(len(world.leaf_category))[:, None] == leaves
-    same_category = world.leaf_category[:, None] == world.leaf_category[leaves]
-    same_department = world.leaf_department[:, None] == world.leaf_department[leaves]
-    return 3 - same_leaf.astype(np.int64) - same_category - same_department
-
-
 def popularity_logits(world: World, clicks: Floats, tiers: Ints) -> Floats:
     """(L, I) popularity of each product on each leaf's shelf, by the clicks (I,) of 7 days."""
-    return (0.9 * world.base + 0.08 * np.log1p(clicks) + _TIER_PULL[tiers]).astype(np.float32)
+    return (_POPULAR * world.base + 0.08 * np.log1p(clicks) + _TIER_PULL[tiers]).astype(np.float32)
 
 
 def segment_logits(world: World) -> Floats:
@@ -117,7 +114,7 @@ def segment_logits(world: World) -> Floats:
 
 def open_day(world: World, memory: dict[str, NDArray[Any]], day: int) -> Day:
     """Candidates of each leaf on ``day``: its own products first, then those around it."""
-    config, tiers = world.config, shelf_tiers(world)
+    config, tiers = world.config, world.tiers
     order = tiers + config.own_stream("shelves", day).random(tiers.shape)
     order[:, (world.arrival > day) | (memory["out_until"] > day)] = np.inf
     items = np.argpartition(order, config.n_candidates - 1, axis=1)[:, : config.n_candidates]
@@ -632,8 +629,9 @@ def _joined(parts: list[Columns], keys: tuple[str, ...]) -> Columns:
 
 _TYPES: dict[str, Any] = {
     "logit": np.float32, "position": np.int8, "rating": np.int8, "quantity": np.int8,
-    "propensity": np.float32, "probability": np.float32, "satisfaction": np.float32, "dwell": np.float32,
-    "price": np.float32, "price_cap": np.float32, "timestamp": np.int64, "start": np.int64,
+    "propensity": np.float32, "probability": np.float32, "satisfaction": np.float32,
+    "dwell": np.float32, "price": np.float32, "price_cap": np.float32, "timestamp": np.int64,
+    "start": np.int64,
     "intent": np.int8, "surface": np.int8, "policy": np.int8, "returned": np.bool_,
     "click": np.bool_,
 }  # fmt: skip

@@ -97,6 +97,30 @@ class World:
         return WORLDS[self.config.world]
 
     @cached_property
+    def tiers(self) -> Ints:
+        """(L, I) 0 in the leaf, 1 in its category, 2 in its department, 3 elsewhere."""
+        leaves, category, department = self.leaves, self.leaf_category, self.leaf_department
+        same_leaf = np.arange(len(category))[:, None] == leaves
+        same_category = category[:, None] == category[leaves]
+        same_department = department[:, None] == department[leaves]
+        return 3 - same_leaf.astype(np.int64) - same_category - same_department
+
+    def candidate_share(self, leaf: int) -> Floats:
+        """(I,) probability of being a candidate on the leaf's shelf, which fills by tiers."""
+        sizes = np.bincount(self.tiers[leaf], minlength=4)
+        before = np.cumsum(sizes) - sizes
+        left = (self.config.n_candidates - before) / np.maximum(sizes, 1)
+        return np.asarray(np.clip(left, 0, 1)[self.tiers[leaf]])
+
+    @cached_property
+    def shelf_cosine(self) -> Floats:
+        """(L,) mean cosine of two candidates of each leaf's shelf."""
+        n = self.config.n_candidates
+        shares = np.stack([self.candidate_share(leaf) for leaf in range(len(self.tiers))])
+        total = np.einsum("li,ik->lk", shares, self.item_vectors)
+        return ((total**2).sum(1) - n) / (n * (n - 1))
+
+    @cached_property
     def queries(self) -> QueryWriter:
         """What people type."""
         return QueryWriter(self.geometry.shelf["leaf"].tolist(), WANTED, self.brand_names)
@@ -105,6 +129,16 @@ class World:
     def consumable(self) -> NDArray[np.bool_]:
         """(L,) whether the leaf's products are used up and bought again."""
         return self.geometry.shelf["leaf"].isin(words.CONSUMABLES).to_numpy()
+
+    @property
+    def leaf_names(self) -> tuple[str, ...]:
+        """(L,)."""
+        return tuple(self.geometry.shelf["leaf"])
+
+    @property
+    def department_names(self) -> tuple[str, ...]:
+        """By code."""
+        return tuple(self.geometry.shelf["department"].unique())
 
     @property
     def leaf_category(self) -> Ints:

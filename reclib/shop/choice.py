@@ -2,7 +2,7 @@
 
 P(click on item i at slot k) = P(look at k) A_k, with attraction
 A = sigmoid(a_surface + taste(u, i) + goal(g, i) + price + popularity + bait + w_S S + repeat
-    + season + brand + novelty - .3 mean cosine with the products above),
+    + season + brand + novelty - .3 (mean cosine with the products above - the shelf's mean)),
 taste = 1.5 sqrt(K) <u, v_i> - level(u), goal = .6 sqrt(K) <g, v_i - mean of the shelf>.
 A click puts a product into the cart with a probability of its own; the cart is bought as a whole
 or left.
@@ -19,7 +19,9 @@ Differences from the paper: the click models are the textbook ones. Against the 
    rates do not hang on K or the seed.
 3. The cart is bought as a whole, once a session (each line by itself), so that a basket holds
    several products and sessions that buy stay as rare as in real shops.
-4. Trust: products outside the shelf that was asked for get the factor 1 + .15 / k.
+4. The cosine with the products above is taken from the mean of the shelf (as it is), so that the
+   examination curve is that of the click model.
+5. Trust: products outside the shelf that was asked for get the factor 1 + .15 / k.
 
 Chapter: shop/simulation.
 """
@@ -41,7 +43,7 @@ __all__ = ["Choice", "Situation", "plackett_luce"]
 SURFACE_PULL = {"search": -1.6, "recommendations": -2.4, "related": -2.1}
 CONTINUE, SATISFIED, TRUST = 0.85, 0.5, 0.15
 _SIMILARITY, _REPEAT, _TOO_DEAR = 0.3, 0.3, 0.8
-_CART, _CHECKOUT = -1.5, -0.75
+_CART, _CHECKOUT = -1.0, -1.25
 _CART_INTENT = np.array([1.0, 0.3, -0.6, 0.5, 1.0])  # as words.INTENTS
 _CHECKOUT_INTENT = np.array([1.2, -0.4, -0.8, 0.6, 1.5])
 _SINGLE = np.float32
@@ -115,6 +117,8 @@ class Choice:
         above = vectors.cumsum(1)[:, :-1]
         cosine = np.einsum("bkd,bkd->bk", vectors[:, 1:], above)
         cosine /= np.arange(1, slates.shape[1], dtype=_SINGLE)
+        # Less the shelf's mean: else the top slot would gain, and position bias look steeper.
+        cosine -= self.world.shelf_cosine[situation.shelf, None].astype(_SINGLE)
         logits[:, 1:] -= _SIMILARITY * cosine
         return sigmoid(logits)
 
@@ -157,7 +161,9 @@ class Choice:
         """(N,) logits that a clicked product goes into the cart, without the intent's part.
 
         Args:
-            users: (N,) ids; vectors: (N, K) their taste of the day; items: (N,) clicked products.
+            users: (N,) ids.
+            vectors: (N, K) their taste of the day.
+            items: (N,) clicked products.
         """
         world, config = self.world, self.world.config
         affinity = np.einsum("nk,nk->n", vectors, world.item_vectors[items])

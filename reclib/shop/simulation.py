@@ -16,11 +16,11 @@ specification (those of choices are listed in `reclib.shop.choice`):
 1. A customer comes on a day with probability activity * weekday * P(return | S) / P(return | 0),
    S the satisfaction of the day, so that `control` does not hang on S (specification: a gap
    between visits drawn after each session, and exp(.8 S) beside it).
-2. Visits a day .8, .3 and .125 at tiny, small and full (.15); 94,000 sessions at `small`
-   (50,000). With conversion at .16 and two products a basket, customers then have the histories
-   of purchases that real shops have. `tiny` has 24 leaves (60).
+2. Visits a day .6, .23 and .125 at tiny, small and full (.15); 70,000 sessions at `small`
+   (50,000). With conversion near .16 and two products a basket, customers then have the histories
+   of purchases that real shops have. `tiny` has 24 leaves (60) and 42 days (21).
 3. Popularity before anybody visits has weights .5, .3, .25 for chance, quality and brand (.6, .35,
-   none stated); slates are drawn at temperature 1.0 (.7). The steeper values gave an item Gini of
+   none stated), weighs .8 on the shelves (.9), and slates are drawn at temperature 1.0 (.7). The steeper values gave an item Gini of
    .71 to .72 at `tiny`.
 4. The choice of a leaf weighs 3 logits per standard deviation of a random cosine (1.6 per unit).
 5. Price sensitivity falls with income: -.6 + .5 z, at most 0 (-.6 - .5 z). The noise of vectors is
@@ -28,7 +28,7 @@ specification (those of choices are listed in `reclib.shop.choice`):
 6. Taste drifts along a line, .3 of its length over the log (a random walk of .01 a day, which is
    as far at K = 16 and 60 days); the shock at .6 of the log adds .8 of a style to two segments.
 7. A leaf has 2 or 3 complements (12 % of all pairs, by style and size).
-8. Surfaces: search .62, recommendations .20, related .18 (.55, .30, .15), for transitions within
+8. Surfaces: search .60, recommendations .22, related .18 (.55, .30, .15), for transitions within
    a category as in real shops.
 9. A product runs out with a hazard in proportion to the sales of its week, 5 % of the products in
    expectation (5 % of the products).

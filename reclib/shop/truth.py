@@ -40,7 +40,6 @@ from reclib.shop._visits import (
     goals,
     popularity_logits,
     segment_logits,
-    shelf_tiers,
     shop_policy,
 )
 from reclib.shop._world import World, build_world
@@ -348,16 +347,13 @@ class Truth:
         clicks = self._tables["clicks"]
         recent = clicks["timestamp"].to_numpy() >= START + (config.n_days - 7) * DAY
         counts = np.bincount(clicks["item"].to_numpy()[recent], minlength=config.n_items)
-        tiers = shelf_tiers(world)
-        popularity = popularity_logits(world, counts.astype(float), tiers)
+        popularity = popularity_logits(world, counts.astype(float), world.tiers)
         logits = (popularity + segment_logits(world)[:, None]) / config.temperature  # (S, L, I)
         slots = np.arange(1, config.n_slots + 1)
         gains = np.stack([slots**-self.eta, slots**-self.eta_desktop])
         examined = np.zeros((2, *logits.shape))
-        for leaf, tier in enumerate(tiers):
-            sizes = np.bincount(tier, minlength=4)
-            before = np.cumsum(sizes) - sizes
-            share = np.clip((config.n_candidates - before) / np.maximum(sizes, 1), 0, 1)[tier]
+        for leaf in range(len(world.tiers)):
+            share = world.candidate_share(leaf)
             inside = np.flatnonzero(share)
             share = share[inside]
             uniform = share * gains.sum(1, keepdims=True) / config.n_candidates
