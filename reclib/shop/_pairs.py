@@ -3,7 +3,8 @@
 variant(i, j) = [same leaf, brand, style, material] * [other colour or size]
 substitute(i, j) = [same leaf] * [cos(v_i, v_j) > .8] * [price ratio < 1.5], nearest 5 of either
 complement(i -> j) = [table(leaf_i, leaf_j) > 0] * [same style or same size], nearest 2 a leaf
-sold(i, j) = [n_ij >= 2] * [n_ij N / (n_i n_j) >= 2], counts of baskets
+sold(i, j) = [n_ij >= 2] * [n_ij / e_ij >= 2] * [P(Poisson(e_ij) >= n_ij) < 1e-4],
+e_ij = n_i n_j / N, with n_i, n_j, n_ij the baskets that hold i, j, both, and N all baskets
 
 Each function takes arrays and returns (n, 2) int64 pairs (head, tail), sorted, without repeats and
 without a product paired with itself. A symmetric rule returns both directions. Work goes leaf by
@@ -19,7 +20,10 @@ Differences from the paper: none in lift. Against the shop's specification:
 2. Complements are cut to the 2 most similar of each complementary leaf (no cut), and the size is
    compatible if it is the same (not stated). They are directed: lamps go with tables, as the table
    of leaves says, and not the reverse.
-3. What a variant is and when two products are sold together is not stated there.
+3. What a variant is and when two products are sold together is not stated there. Lift alone finds
+   as many pairs when the products of all purchases are shuffled (small, 33,566 purchases, baskets
+   of customers: 28.7 a product, 33.3 shuffled); with the Poisson bound 4.2 and 0.2, in baskets of
+   sessions 3.2 and 0.02.
 
 Chapter: shop/simulation.
 """
@@ -31,6 +35,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import coo_array, csr_array
+from scipy.special import gammainc
 
 __all__ = ["complements", "distinct", "sold_with", "substitutes", "variants"]
 
@@ -128,16 +133,17 @@ def complements(
 
 
 def sold_with(
-    baskets: Ints, items: Ints, n_items: int, *, min_together: int = 2, min_lift: float = 2.0
+    baskets: Ints, items: Ints, n_items: int, *, min_lift: float = 2.0, max_chance: float = 1e-4
 ) -> Ints:
-    """Products bought together more often than by chance; symmetric.
+    """Products bought together more often than by chance, in two baskets or more; symmetric.
 
     Args:
         baskets: (n,) session, or user, of each purchase; a product counts once in a basket.
         items: (n,) product of each purchase.
         n_items: products of the shop.
-        min_together: baskets that hold both.
-        min_lift: share of baskets with both, over the product of the two shares.
+        min_lift: baskets with both, over the number expected of products bought independently.
+        max_chance: a pair is kept if independent products are in so many baskets together with
+            less than this probability.
 
     Returns:
         (P, 2) pairs.
@@ -146,10 +152,11 @@ def sold_with(
     held = csr_array((np.ones(len(items)), (codes.ravel(), items)), shape=(len(names), n_items))
     held.data[:] = 1
     counts: Floats = np.asarray(held.sum(0), np.float64)
-    together = coo_array(held.T @ held)
-    heads, tails = (index.astype(np.int64) for index in together.coords)
-    lift = together.data * len(names) / (counts[heads] * counts[tails])
-    kept = (heads != tails) & (together.data >= min_together) & (lift >= min_lift)
+    both = coo_array(held.T @ held)
+    heads, tails = (index.astype(np.int64) for index in both.coords)
+    expected = counts[heads] * counts[tails] / len(names)
+    kept = (heads != tails) & (both.data >= 2) & (both.data >= min_lift * expected)
+    kept &= gammainc(both.data, expected) < max_chance  # the Poisson tail
     return _unique([np.stack([heads[kept], tails[kept]], axis=1)], n_items)
 
 

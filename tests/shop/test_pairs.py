@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from scipy.stats import poisson
 
 from reclib.shop import _pairs
 from reclib.shop._pairs import complements, distinct, sold_with, substitutes, variants
@@ -146,23 +147,26 @@ def test_blocks_of_rows_change_nothing(
     np.testing.assert_array_equal(complements_of(catalogue), whole[1])
 
 
-def purchases(seed: int = 0, n_lines: int = 900) -> tuple[NDArray, NDArray]:
-    generator = np.random.default_rng(seed)
-    baskets = 1_000 + generator.integers(0, 200, n_lines)  # ids need not start at 0
-    return baskets, np.minimum(generator.geometric(0.08, n_lines) - 1, N_ITEMS - 1)
+def purchases(n_lines: int = 900) -> tuple[NDArray, NDArray]:
+    """Two hundred baskets; four in five lines are of the basket's own ten products."""
+    generator = np.random.default_rng(0)
+    baskets = generator.integers(0, 200, n_lines)
+    own = 10 * (baskets % 12) + generator.integers(0, 10, n_lines)
+    anything = np.minimum(generator.geometric(0.08, n_lines) - 1, N_ITEMS - 1)
+    items = np.where(generator.random(n_lines) < 0.8, own, anything)
+    return 1_000 + baskets, items  # ids need not start at 0
 
 
 def test_products_sold_together_are_those_of_a_loop_over_baskets() -> None:
     baskets, items = purchases()
-    held = {basket: set(items[baskets == basket]) for basket in set(baskets)}
-    expected = set()
+    holding = [set(baskets[items == item]) for item in range(N_ITEMS)]
+    expected, n_baskets = set(), len(set(baskets))
     for head, tail in itertools.combinations(range(N_ITEMS), 2):
-        n_head, n_tail, n_both = (
-            sum(wanted <= each for each in held.values())
-            for wanted in ({head}, {tail}, {head, tail})
-        )
-        if n_both >= 2 and n_both * len(held) >= 2 * n_head * n_tail:
-            expected |= {(head, tail), (tail, head)}
+        n_both = len(holding[head] & holding[tail])
+        expected_both = len(holding[head]) * len(holding[tail]) / n_baskets
+        if n_both >= 2 and n_both >= 2 * expected_both:
+            if poisson.sf(n_both - 1, expected_both) < 1e-4:
+                expected |= {(head, tail), (tail, head)}
     assert len(expected) > 20
     assert as_set(sold_with(baskets, items, N_ITEMS)) == expected
 
@@ -174,6 +178,29 @@ def test_a_pair_planted_in_the_baskets_is_found() -> None:
         np.concatenate([baskets, planted]), np.concatenate([items, np.tile([147, 148], 20)]), 150
     )
     assert {(147, 148), (148, 147)} <= as_set(found)
+
+
+def test_products_bought_independently_are_not_sold_together() -> None:
+    generator = np.random.default_rng(5)
+    baskets, items = generator.integers(0, 3_000, 9_000), generator.integers(0, 300, 9_000)
+    by_lift = sold_with(baskets, items, 300, max_chance=1.0)
+    assert len(by_lift) > 1_000  # a few baskets more are soon twice as many
+    assert len(sold_with(baskets, items, 300)) <= 20  # 45,000 pairs, each with less than 1e-4
+
+
+def test_a_lift_below_two_is_too_little_however_certain() -> None:
+    # of 8,000 baskets 2,000 hold both products, 1,280 are expected
+    held = {0: np.arange(0, 3_200), 1: np.arange(1_200, 4_400)}
+    baskets = np.concatenate([*held.values(), np.arange(4_400, 8_000)])
+    items = np.repeat([0, 1, 2], [3_200, 3_200, 3_600])
+    assert not len(sold_with(baskets, items, 3))
+    assert as_set(sold_with(baskets, items, 3, min_lift=1.5)) == {(0, 1), (1, 0)}
+
+
+def test_one_basket_is_not_enough_however_rare_its_products() -> None:
+    baskets = np.concatenate([np.arange(20_000), [20_000, 20_000]])
+    items = np.concatenate([np.zeros(20_000, np.int64), [1, 2]])
+    assert not len(sold_with(baskets, items, 3))
 
 
 def test_a_product_bought_twice_in_a_basket_counts_once() -> None:

@@ -73,7 +73,7 @@ def world() -> Any:
 def graph(world: Any) -> KnowledgeGraph:
     generator = np.random.default_rng(1)
     users = generator.integers(0, 300, 2_000)
-    items = np.minimum(generator.geometric(0.02, 2_000), len(world.leaves)) - 1
+    items = 10 * (users % 40) + generator.integers(0, 10, 2_000)  # each has ten that suit
     return true_graph(world, users, items)
 
 
