@@ -28,7 +28,7 @@ from reclib.shop._config import SimConfig
 from reclib.shop._driver import Progress, Steps, run
 from reclib.shop._tables import Tables
 
-__all__ = ["cached", "kept", "opened"]
+__all__ = ["cache_folder", "cached", "kept", "opened"]
 
 _log = logging.getLogger("reclib.shop")
 
@@ -41,7 +41,7 @@ def cached(
     The cache is the folder ``shop`` in ``RECLIB_DATA``, by default ``data/cache`` of the checkout.
     Where it cannot be written, or the disk is full, the shop is simulated in memory.
     """
-    folder = _cache() / config.hash
+    folder = cache_folder() / config.hash
     if tables := _whole(folder, config, steps):
         return tables
     try:
@@ -91,7 +91,8 @@ def opened(folder: Path, steps: Steps) -> tuple[SimConfig, Tables]:
     return open_whole(folder, steps.generator)
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """``shop`` in the folder ``RECLIB_DATA``, by default ``data/cache`` of the checkout."""
     default = Path(__file__).resolve().parents[2] / "data" / "cache"
     return Path(os.environ.get("RECLIB_DATA") or default) / "shop"
 

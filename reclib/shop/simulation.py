@@ -20,8 +20,8 @@ specification (those of choices are listed in `reclib.shop.choice`):
    (50,000). With conversion near .16 and two products a basket, customers then have the histories
    of purchases that real shops have. `tiny` has 24 leaves (60) and 42 days (21).
 3. Popularity before anybody visits has weights .5, .3, .25 for chance, quality and brand (.6, .35,
-   none stated), weighs .8 on the shelves (.9), and slates are drawn at temperature 1.0 (.7). The steeper values gave an item Gini of
-   .71 to .72 at `tiny`.
+   none stated) and weighs .8 on the shelves (.9); slates are drawn at temperature 1.0 (.7). The
+   steeper values gave an item Gini of .71 to .72 at `tiny`.
 4. The choice of a leaf weighs 3 logits per standard deviation of a random cosine (1.6 per unit).
 5. Price sensitivity falls with income: -.6 + .5 z, at most 0 (-.6 - .5 z). The noise of vectors is
    of length .3 and .7 (per coordinate).
@@ -42,21 +42,24 @@ from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from reclib.foundations.interactions import Interactions
 from reclib.shop import _words as words
 from reclib.shop._config import SimConfig
 from reclib.shop._driver import Progress, Steps, run
-from reclib.shop._occasions import OCCASIONS
-from reclib.shop._store import cached, kept, opened
+from reclib.shop._extras import advertising_of, media_of
+from reclib.shop._final import final_tables
+from reclib.shop._store import cache_folder, cached, kept, opened
 from reclib.shop._visits import close_day, first_memory, open_day, run_block
-from reclib.shop._world import DISCOUNT, World, build_world
-from reclib.shop.text import describe
+from reclib.shop._world import World, build_world
+from reclib.shop.advertising import Advertising
+from reclib.shop.media import Media, cached_pictures
+from reclib.shop.relations import KnowledgeGraph
 from reclib.shop.truth import Truth
 
 __all__ = ["PUBLIC", "STEPS", "Shop", "SimConfig", "load", "open_shop", "simulate"]
@@ -131,8 +134,9 @@ class Shop:
 
     @property
     def public(self) -> Mapping[str, pd.DataFrame]:
-        """All that a firm would see, by the name of the table."""
-        return MappingProxyType({name: self._tables[name] for name in PUBLIC})
+        """All tables that a firm would see, by name; `reviews` among them."""
+        kept_tables = {name: self._tables[name] for name in PUBLIC}
+        return MappingProxyType(kept_tables | {"reviews": self.reviews})
 
     def events(self, kind: str) -> Interactions:
         """The ``clicks``, ``carts``, ``purchases`` or ``ratings`` as interactions, repeats kept."""
@@ -186,38 +190,48 @@ class Shop:
         return list(self._user_table.columns)
 
     @cached_property
+    def media(self) -> Media:
+        """Pictures, jingles and clips of the products."""
+        return media_of(self._world)
+
+    @cached_property
+    def pictures(self) -> NDArray[np.uint8]:
+        """(I, 64, 64, 3) the pictures of all products, kept beside the cached shops."""
+        return cached_pictures(self.media, cache_folder() / "pictures")
+
+    @cached_property
+    def reviews(self) -> pd.DataFrame:
+        """user, item, timestamp, rating, text; some are bought, and then the rating is 5."""
+        written = self.truth.reviews.table
+        return self.ratings.assign(rating=written["rating"].to_numpy(), text=written["text"])
+
+    @property
+    def knowledge(self) -> KnowledgeGraph:
+        """What the shop knows about its products: facts are missing, and some are false."""
+        return self.truth.graphs.public
+
+    @cached_property
+    def advertising(self) -> Advertising:
+        """The advertisers and auctions of the banners beside the slates."""
+        return advertising_of(self._world, self._tables)
+
+    def sibling(self, domain: str) -> Shop:
+        """The shop of another domain: other products, the same customers; from the cache.
+
+        Args:
+            domain: ``home`` or ``sport``.
+        """
+        config = self.config.in_domain(domain)
+        return Shop(config, cached(config, STEPS))
+
+    @cached_property
     def truth(self) -> Truth:
         """What no shop knows; models must never see it."""
-        return Truth(self.config, self._tables)
+        return Truth(self._world, self._tables)
 
-
-def final_tables(world: World, memory: Mapping[str, Any]) -> dict[str, pd.DataFrame]:
-    """The tables that do not grow by the day."""
-    config = world.config
-    fits = [tuple(np.array(OCCASIONS)[row]) for row in world.occasions]
-    texts = describe(world.products, fits, config.own_stream("text"))
-    products = world.products.copy()
-    products.insert(1, "title", texts.table["title"].to_numpy())
-    promoted = [
-        (item, week, min(week + 6, config.n_days - 1))
-        for week in range(0, config.n_days, 7)
-        for item in np.flatnonzero(world.promoted(week))
-    ]
-    promotions = pd.DataFrame(promoted, columns=["item", "first_day", "last_day"])
-    return {
-        "products": products,
-        "users": world.users,
-        "texts": texts.table,
-        "truth_mentions": texts.mentions,
-        "promotions": promotions.assign(discount=DISCOUNT),
-        "stockouts": pd.DataFrame(memory["stockouts"], columns=["item", "first_day", "last_day"]),
-        "truth_users": pd.DataFrame(
-            {
-                name: memory[f"customer/{name}"]
-                for name in ("satisfaction", "last_leaf", "last_brand")
-            }
-        ),
-    }
+    @cached_property
+    def _world(self) -> World:
+        return build_world(self.config)
 
 
 STEPS = Steps(

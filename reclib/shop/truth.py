@@ -29,7 +29,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from reclib.shop import _words as words
 from reclib.shop._catalogue import PARTS, Floats, Ints
-from reclib.shop._config import DAY, START, SimConfig
+from reclib.shop._config import DAY, START
+from reclib.shop._extras import Graphs, graphs_of, reviews_of
 from reclib.shop._visits import (
     GIFT,
     REORDER,
@@ -42,7 +43,7 @@ from reclib.shop._visits import (
     segment_logits,
     shop_policy,
 )
-from reclib.shop._world import World, build_world
+from reclib.shop._world import World
 from reclib.shop.choice import (
     SURFACE_PULL,
     Choice,
@@ -52,6 +53,8 @@ from reclib.shop.choice import (
     checkout,
     sigmoid,
 )
+from reclib.shop.relevance import grades
+from reclib.shop.reviews import Reviews
 
 __all__ = ["Oracle", "PolicyValue", "Truth"]
 
@@ -81,16 +84,13 @@ class Truth:
         variance_share: share of a product vector's variance by part.
     """
 
-    def __init__(self, config: SimConfig, tables: Mapping[str, pd.DataFrame]) -> None:
-        self._config, self._tables = config, tables
+    def __init__(self, world: World, tables: Mapping[str, pd.DataFrame]) -> None:
+        self._world, self._config, self._tables = world, world.config, tables
+        config = world.config
         self.eta, self.eta_desktop = config.eta, config.eta_desktop
         attributes = 6 * PARTS["attribute"] ** 2
         variance = {**{name: weight**2 for name, weight in PARTS.items()}, "attribute": attributes}
         self.variance_share = {k: v / sum(variance.values()) for k, v in variance.items()}
-
-    @cached_property
-    def _world(self) -> World:
-        return build_world(self._config)
 
     @property
     def item_vectors(self) -> Floats:  # noqa: D102
@@ -144,6 +144,34 @@ class Truth:
     def mentions(self) -> pd.DataFrame:
         """Every place of a text where a fact is said; see `reclib.shop.text.Texts`."""
         return self._tables["truth_mentions"]
+
+    @cached_property
+    def reviews(self) -> Reviews:
+        """What the customers meant, who was sarcastic, and who was paid."""
+        return reviews_of(self._world, self._tables)
+
+    @cached_property
+    def graphs(self) -> Graphs:
+        """The public knowledge graph, the true one, and the log of what is missing and false."""
+        return graphs_of(self._world, self._tables)
+
+    def grades(self, requests: ArrayLike, items: ArrayLike) -> Ints:
+        """(B, C) relevance 0 to 3 of products to what the sessions of logged requests look for."""
+        items = self._ids("items", items, self._config.n_items, 2)
+        requests = self._ids("requests", requests, len(self.requests), 1)
+        world, session = self._world, self.requests["session"].to_numpy()[requests]
+        hidden = self.sessions.iloc[session]
+        return grades(
+            hidden["leaf"].to_numpy().astype(np.int64),
+            hidden[_WANTED].to_numpy().astype(np.int64),
+            hidden["price_cap"].to_numpy(),
+            items,
+            item_leaves=world.leaves,
+            item_values=world.value_codes,
+            item_prices=world.price_gap,
+            leaf_categories=world.leaf_category,
+            complements=world.complements > 0,
+        )
 
     @property
     def satisfaction(self) -> Floats:
