@@ -1,4 +1,4 @@
-"""Which attribute each modality of `reclib.shop.media` shows, and how well it can be read at best."""
+"""Which attribute each modality of `reclib.shop.media` shows, and how well it can be read."""
 
 from __future__ import annotations
 
