@@ -77,6 +77,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _simulate(options: argparse.Namespace) -> None:
     config = SimConfig.of(options.profile, options.seed, domain=options.domain, world=options.world)
+    if options.workers < 1:  # before anything is made on the disk
+        raise ValueError(f"workers must be at least 1, got {options.workers}")
     began = time.perf_counter()
     shop = simulate(config, options.out, workers=options.workers, progress=_progress(began))
     n, seconds = len(shop.impressions), time.perf_counter() - began

@@ -48,35 +48,44 @@ def position_curve(positions: ArrayLike, clicks: ArrayLike) -> pd.DataFrame:
     return table.assign(se=np.sqrt(table["ctr"] * (1 - table["ctr"]) / table["shown"]))
 
 
-def fitted_eta(requests: ArrayLike, positions: ArrayLike, clicks: ArrayLike) -> Fit:
+def fitted_eta(
+    requests: ArrayLike, positions: ArrayLike, clicks: ArrayLike, *, first: int = 1
+) -> Fit:
     """Position bias eta of P(click at k) ~ k ** -eta, from slates in random order.
 
     Conditional likelihood: where the order of a slate of L products is random, a click of it lies
-    at position k with probability k ** -eta / sum over j <= L of j ** -eta, whatever the products
-    and the customer. The standard error allows for several clicks of one request.
+    at position k with probability k ** -eta / sum over j = first..L of j ** -eta, whatever the
+    products and the customer. The standard error allows for several clicks of one request.
+
+    Where products above a product make it less attractive, the first has an advantage besides its
+    position, and ``first`` = 2 leaves it out: the mean similarity to those above is then the same,
+    in expectation, at every position.
 
     Args:
         requests: (N,) ids, one an impression; a request has positions 1 to its length.
         positions: (N,) from 1.
         clicks: (N,) 0 or 1.
+        first: first position that counts.
 
     Returns:
-        eta, between -10 and 10, and its standard error; NaN without a click on slates of two and
-        more.
+        eta, between -10 and 10, and its standard error; NaN without a click that could have been
+        at another position.
     """
+    if first < 1:
+        raise ValueError(f"first must be at least 1, got {first}")
     request_ids, k, click = aligned("requests positions clicks", requests, positions, clicks)
     if not len(k):
         return Fit(np.nan, np.nan)
     _, request, sizes = np.unique(request_ids, return_inverse=True, return_counts=True)
-    clicked = (click > 0) & (sizes[request] > 1)
-    request, k = request[clicked], k[clicked]
+    clicked = (click > 0) & (k >= first) & (sizes[request] > first)
+    request, log_k = request[clicked], np.log(k[clicked])
     lengths, shares = np.unique(sizes[request], return_counts=True)
-    if not len(k):
+    if not len(log_k):
         return Fit(np.nan, np.nan)
-    goal = np.log(k).sum()
-    eta = _decreasing_root(lambda a: float(shares @ _log_position(a, lengths)[0] - goal))
-    mean, variance = _log_position(eta, lengths)
-    score = np.log(k) - mean[np.searchsorted(lengths, sizes[request])]
+    goal = log_k.sum()
+    eta = _decreasing_root(lambda a: float(shares @ _log_position(a, lengths, first)[0] - goal))
+    mean, variance = _log_position(eta, lengths, first)
+    score = log_k - mean[np.searchsorted(lengths, sizes[request])]
     by_request = np.bincount(request, weights=score)
     return Fit(eta, float(np.sqrt((by_request**2).sum()) / (shares @ variance)))
 
@@ -158,10 +167,10 @@ def _decreasing_root(function: Callable[[float], float]) -> float:
     return low if function(low) <= 0 else float(brentq(function, low, high))
 
 
-def _log_position(eta: float, lengths: Ints) -> tuple[Floats, Floats]:
-    """Mean and variance of log k under k ** -eta on 1..L, for each L of ``lengths``."""
-    log_k = np.log(np.arange(1, lengths.max() + 1))
+def _log_position(eta: float, lengths: Ints, first: int) -> tuple[Floats, Floats]:
+    """Mean and variance of log k under k ** -eta on first..L, for each L of ``lengths``."""
+    log_k = np.log(np.arange(first, lengths.max() + 1))
     weights = np.exp(-eta * log_k)
-    total, first, second = (np.cumsum(weights * log_k**power)[lengths - 1] for power in range(3))
-    mean = first / total
-    return mean, second / total - mean**2
+    total, once, twice = (np.cumsum(weights * log_k**power)[lengths - first] for power in range(3))
+    mean = once / total
+    return mean, twice / total - mean**2

@@ -65,6 +65,7 @@ from reclib.shop._statistics import (
     tail_exponent,
     top_share,
 )
+from reclib.shop.relevance import human_labels
 from reclib.shop.satisfaction import CHECKS, planner_gain
 
 __all__ = [
@@ -98,6 +99,7 @@ __all__ = [
 _MIN_TAIL, _TAIL_SHARE = 50, 0.1
 _N_PAIRED = 5_000  # requests whose labels are compared with word overlap
 _ETA_TOLERANCE = 0.05
+_SECOND = 2  # above the first product there is none that could make it less attractive
 _KINDS = ("clicks", "carts", "purchases")
 
 
@@ -208,7 +210,7 @@ def _positions(shop: Any, popularity: str, histories: str) -> list[float | _Boun
     truth = shop.config.eta
     for rows, eta in ((~desktop, truth), (desktop, getattr(shop.config, "eta_desktop", truth))):
         part = shown[rows]
-        fit = fitted_eta(part["request"], part["position"], part["click"])
+        fit = fitted_eta(part["request"], part["position"], part["click"], first=_SECOND)
         tolerance = max(_ETA_TOLERANCE, 3 * fit.se)
         values += [_Bounded(fit.value, eta - tolerance, eta + tolerance), fit.se]
     return values
@@ -236,7 +238,7 @@ def _planning(shop: Any, popularity: str, histories: str) -> list[float | _Bound
 
 def _histories(shop: Any, popularity: str, histories: str) -> list[float | _Bounded]:
     events = _columns(shop, histories, "user", "item")
-    users, items = five_core(events["user"], events["item"])
+    users, _ = five_core(events["user"], events["item"])
     lengths = session_lengths(users, min_length=1)
     size = (shop.config.n_users, shop.config.n_items)
     return [*lengths[:3], float(lengths.n), density(events["user"], events["item"], size=size)]
@@ -255,15 +257,16 @@ def _queries(shop: Any, popularity: str, histories: str) -> list[float | _Bounde
 
 
 def _overlap(shop: Any, popularity: str, histories: str) -> list[float | _Bounded]:
-    labels = _truth(shop, "labels")
+    grades = _truth(shop, "grades")
     queries = _columns(shop, "queries", "request", "text").head(_N_PAIRED)
     shown = _columns(shop, "impressions", "request", "item")
     shown = shown[shown["request"].isin(queries["request"])]
-    row = pd.Index(queries["request"]).get_indexer(shown["request"])
+    requests, items = (shown[name].to_numpy(np.int64) for name in ("request", "item"))
+    random = shop.config.stream("realism labels")
+    labels = human_labels(grades(requests, items[:, None])[:, 0], random)
+    row = pd.Index(queries["request"]).get_indexer(requests)
     titles = _columns(shop, "products", "title")["title"].tolist()
-    items = shown["item"].to_numpy(np.int64)
-    label = labels(shown["request"].to_numpy(np.int64), items[:, None])[:, 0]
-    words = query_statistics(titles, queries["text"].tolist(), (row, items, label))
+    words = query_statistics(titles, queries["text"].tolist(), (row, items, labels))
     return [words.overlap_correlation]
 
 
