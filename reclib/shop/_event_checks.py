@@ -86,18 +86,24 @@ def find_shifted_regions(
     return found[evidence > np.log(24 * len(counts) / alpha)].reset_index(drop=True)
 
 
-def find_out_of_order(clicks: pd.DataFrame, impressions: pd.DataFrame) -> Ints:
-    """Rows of clicks on a product before the session first showed it.
+def find_out_of_order(
+    clicks: pd.DataFrame, impressions: pd.DataFrame, sessions: pd.DataFrame
+) -> Ints:
+    """Rows of clicks before their session began or their product was shown.
 
-    Clicks without any impression cannot be judged and are not named.
+    A click on a slate (position from 1) comes after the first impression in its session; a second
+    look (position 0) may be at a product of another day, so only the session's start binds it.
 
     Args:
-        clicks: session, item, timestamp.
+        clicks: session, item, position, timestamp.
         impressions: session, item, timestamp.
+        sessions: session, start.
     """
-    first = impressions.groupby(["session", "item"])["timestamp"].min().rename("shown")
-    shown = clicks[["session", "item"]].join(first, on=["session", "item"])["shown"]
-    return np.flatnonzero(clicks["timestamp"] < shown.to_numpy())
+    shown = impressions.groupby(["session", "item"])["timestamp"].min().rename("shown")
+    shown = clicks[["session", "item"]].join(shown, on=["session", "item"])["shown"]
+    start = sessions.set_index("session")["start"].reindex(clicks["session"]).to_numpy()
+    since = np.fmax(start, shown.where(clicks["position"] > 0).to_numpy())  # NaN: not shown
+    return np.flatnonzero(clicks["timestamp"] < since)
 
 
 def find_before_signup(sessions: pd.DataFrame, users: pd.DataFrame) -> Ints:
@@ -134,25 +140,32 @@ def find_flipped_labels(impressions: pd.DataFrame, clicks: pd.DataFrame) -> Ints
     return np.flatnonzero(clicked != impressions["click"].to_numpy())
 
 
-def find_wrong_propensities(impressions: pd.DataFrame, *, threshold: float = 5.0) -> pd.DataFrame:
+def find_wrong_propensities(
+    impressions: pd.DataFrame, *, cap: float = 5.0, threshold: float = 6.0
+) -> pd.DataFrame:
     """Hours in which 1 / propensity has another mean than at the same position at all hours.
 
     The mean of 1 / p over what was shown is the number of products that could be shown, whatever
-    the policy. z = (mean / expected - 1) sqrt(n) / sd, with the standard deviation of all hours,
-    since a wrong hour's own is wrong too.
+    the policy. A few tiny p rule that mean, so weights are cut at ``cap`` times their mean; then
+    z = (hour's mean - mean) sqrt(n) / sd, with the sd of all hours: a wrong hour's own is wrong.
 
     Args:
         impressions: position, timestamp, propensity.
+        cap: above 1.
         threshold: least absolute z.
 
     Returns:
-        hour (since 1970), n, ratio (of the mean to what is expected), z; greatest |z| first.
+        hour (since 1970), n, ratio (hour's mean / mean), z; greatest |z| first.
     """
+    if not cap > 1:
+        raise ValueError(f"cap must be above 1, got {cap}")
     weight = 1 / impressions["propensity"]
-    weight = weight / weight.groupby(impressions["position"]).transform("mean")
+    weight /= weight.groupby(impressions["position"]).transform("mean")
+    weight = weight.clip(upper=cap)
     found = weight.groupby(impressions["timestamp"] // HOUR).agg(["size", "mean"])
     found = found.rename_axis("hour").reset_index()
     found.columns = ["hour", "n", "ratio"]
-    found["z"] = (found["ratio"] - 1) * np.sqrt(found["n"]) / weight.std()
+    found["ratio"] /= weight.mean()
+    found["z"] = (found["ratio"] - 1) * weight.mean() * np.sqrt(found["n"]) / weight.std()
     found = found[found["z"].abs() >= threshold]
     return found.sort_values("z", key=abs, ascending=False, ignore_index=True)

@@ -154,9 +154,10 @@ def _duplicate_products(
     if "arrival_day" in frame:
         frame["arrival_day"] = (since - START) // DAY
     yield Added("products", frame, copies, originals)
-    if "pictures" in tables:
-        pictures = tables["pictures"].set_index("item").loc[originals].reset_index()
-        yield Added("pictures", pictures.assign(item=copies), copies, originals)
+    for name, said in (("pictures", {}), ("texts", {"title": titles})):
+        if name in tables:
+            pages = tables[name].set_index("item").loc[originals].reset_index()
+            yield Added(name, pages.assign(item=copies, **said), copies, originals)
     place = np.full(products["item"].max() + 1, -1)
     place[originals] = np.arange(len(rows))
     bits = random.integers(0, 2**62, 1 + max(_largest(tables, "user")))  # a coin per customer
@@ -274,8 +275,13 @@ def _unit_mistakes(tables: Tables, spec: Faults, random: np.random.Generator) ->
 def _mojibake(tables: Tables, spec: Faults, random: np.random.Generator) -> Iterator[Change]:
     products = tables["products"]
     rows = _choose(random, spec.mojibake, len(products))
+    items = products["item"].to_numpy()[rows]
     titles = [_misread(title) for title in products["title"].iloc[rows]]
-    yield Edit("products", "title", rows, titles, products["item"].iloc[rows])
+    yield Edit("products", "title", rows, titles, items)
+    if "texts" in tables:
+        yield Edit(
+            "texts", "title", pd.Index(tables["texts"]["item"]).get_indexer(items), titles, items
+        )
 
 
 def _misread(title: str) -> str:

@@ -158,10 +158,11 @@ def find_wrong_labels(
 
 
 def find_unit_mistakes(products: pd.DataFrame, *, threshold: float = 5.0) -> Ints:
-    """Items whose log price is far above its leaf's: (x - median) / (1.4826 MAD) > threshold.
+    """Items whose log price is far above the median x of their leaf, in robust units.
 
-    A mean and a standard deviation would be moved by the very mistake they should find. The scale
-    is at least .1, for leaves of one or two products.
+    gap / (1.4826 median |gap|) > threshold, with gap = x_i - x. A mean and a standard deviation
+    would be moved by the very mistakes they should find. The scale is that of all leaves together:
+    a leaf of five products has none of its own.
 
     Args:
         products: item, leaf, price.
@@ -169,9 +170,8 @@ def find_unit_mistakes(products: pd.DataFrame, *, threshold: float = 5.0) -> Int
     """
     price = np.log(products["price"])
     gap = price - price.groupby(products["leaf"]).transform("median")
-    scale = 1.4826 * gap.abs().groupby(products["leaf"]).transform("median")
-    wrong = gap / scale.clip(lower=0.1) > threshold  # a missing price is not above
-    return products["item"].to_numpy(np.int64)[wrong.to_numpy()]
+    far = gap > threshold * 1.4826 * gap.abs().median()  # a missing price is not above
+    return products["item"].to_numpy(np.int64)[far.to_numpy()]
 
 
 def repair_encoding(titles: pd.Series) -> pd.Series:
@@ -191,13 +191,14 @@ def _read_again(title: str) -> str:
 
 
 def find_leaked_columns(
-    products: pd.DataFrame, purchases: pd.DataFrame, at: int, *, threshold: float = 0.5
+    products: pd.DataFrame, purchases: pd.DataFrame, at: int, *, threshold: float = 0.3
 ) -> pd.DataFrame:
     """Number columns that know more about sales after ``at`` than sales before it can tell.
 
-    The partial rank correlation of a column with later sales, given earlier sales: an honest
-    column has little left to say, a leaked one nearly everything. Products that arrive after
-    ``at`` are left out where ``arrival_day`` tells; those without a value count as the lowest.
+    The partial rank correlation of a column with later sales, given earlier sales a day: an honest
+    column has little left to say, a leaked one much. Where ``arrival_day`` is there, it says since
+    when a product is sold, and products that arrive after ``at`` are left out; a missing value
+    counts as the lowest.
 
     Args:
         products: item and number columns.
@@ -208,13 +209,14 @@ def find_leaked_columns(
     Returns:
         column, correlation (partial); strongest first.
     """
-    if "arrival_day" in products:
-        products = products[START + DAY * products["arrival_day"] <= at]
+    arrival = products.get("arrival_day", pd.Series(0, products.index)).to_numpy()
+    days = (at - START) / DAY - arrival
+    products, days = products[days > 0], days[days > 0]
     items, later = purchases["item"].to_numpy(), purchases["timestamp"].to_numpy() >= at
-    size = 1 + max(int(products["item"].max()), int(items.max(initial=0)))
-    chosen = products["item"].to_numpy()
-    past = rankdata(np.bincount(items[~later], minlength=size)[chosen])
-    future = rankdata(np.bincount(items[later], minlength=size)[chosen])
+    sold = products["item"].to_numpy()
+    size = 1 + max(int(sold.max(initial=0)), int(items.max(initial=0)))
+    past = rankdata(np.bincount(items[~later], minlength=size)[sold] / days.clip(min=1))
+    future = rankdata(np.bincount(items[later], minlength=size)[sold])
     rows = []
     for name in products.columns.drop("item"):
         if pd.api.types.is_numeric_dtype(products[name]):

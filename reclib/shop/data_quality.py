@@ -16,8 +16,8 @@ Differences from the paper:
 1. Confident learning: a row is wrong if another label is confident and the most probable one, and
    its own label has less than a tenth of its usual probability (the paper has no such condition;
    without it two of three that are named among 300 titles are right as they stand).
-2. Robust z: scale 1.4826 MAD, at least .1 (no floor), threshold 5 (3.5), since a unit mistake is
-   4.6 away in log price.
+2. Robust z: the scale 1.4826 MAD of all leaves together (of one sample), threshold 5 (3.5), since a
+   price in cents is 4.6 too high in logarithms, nine times that scale.
 
 Chapter: shop/data_quality.
 """
@@ -25,7 +25,6 @@ Chapter: shop/data_quality.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -51,6 +50,7 @@ from reclib.shop._product_checks import (
     find_wrong_pictures,
     repair_encoding,
 )
+from reclib.shop.simulation import Shop
 
 __all__ = [
     "ATTRIBUTES",
@@ -92,14 +92,12 @@ class Detection(NamedTuple):
     n: int
 
 
-def tables_of(shop: Any) -> dict[str, pd.DataFrame]:
+def tables_of(shop: Shop) -> dict[str, pd.DataFrame]:
     """The public tables of a shop by name, and ``pictures``: which file each product shows.
 
     ``pictures`` has columns item, picture (the item the picture was made for) and truncated.
     """
-    names = [field.name for field in fields(shop)]
-    tables = {name: getattr(shop, name) for name in names}
-    tables = {name: table for name, table in tables.items() if isinstance(table, pd.DataFrame)}
+    tables = dict(shop.public)
     items = tables["products"]["item"].to_numpy()
     tables["pictures"] = pd.DataFrame({"item": items, "picture": items, "truncated": False})
     return tables
