@@ -7,11 +7,10 @@ left out .15 and mistyped .08 (a brand .1), the order is shuffled .1, and 2 % mi
 Source: this shop's specification, section 1.7; the distribution of lengths was measured there.
 
 Differences from the specification: 1. the length is drawn first, then words go (values after the
-second, modifiers, brand) or are added (an adjective without meaning, another name of the leaf, and
+second, modifiers, brand) or are added (an adjective without meaning, a wider word for the leaf, and
 words of at most three letters), because the slots alone do not give the measured lengths;
 2. typing mistakes spare the short words, and always change a word; 3. a plain pattern is wanted
-but never typed;
-4. a code-mixed query has its type noun and its colours in one other language.
+but never typed; 4. a code-mixed query has its type noun and its colours in one other language.
 
 Chapter: shop/simulation.
 """
@@ -160,7 +159,7 @@ class QueryWriter:
                 )
 
     def _said(self, terms: Ints, generator: np.random.Generator) -> Ints:
-        """(B, 6) the form of each term; the leaf's other name is never its first one."""
+        """(B, 6) the form of each term; the leaf's other name is wider or the common one."""
         draw = generator.random(terms.shape)
         synonyms, hypernyms = self._n_synonyms[terms], self._n_hypernyms[terms]
         low = np.where(hypernyms > 0, HYPERNYM, 0.0)
@@ -168,11 +167,11 @@ class QueryWriter:
         other = 1 + ((draw - low) / SYNONYM * synonyms).astype(np.int64)
         at = np.where(draw < low, wider, np.where(draw < low + SYNONYM, other, 0))
         at[(synonyms == 0) & (draw >= low)] = 0
-        again = 1 + (draw[:, _AGAIN] * synonyms[:, _AGAIN]).astype(np.int64)
-        at[:, _AGAIN] = np.where(at[:, _LEAF] == 0, again, 0)
+        first, synonyms, hypernyms = at[:, _LEAF], synonyms[:, _AGAIN], hypernyms[:, _AGAIN]
+        wider = 1 + synonyms + (draw[:, _AGAIN] * hypernyms).astype(np.int64)
+        at[:, _AGAIN] = np.where((hypernyms > 0) & (first <= synonyms), wider, 0)
         said = self._start[terms] + at
-        nothing_else = (at[:, _LEAF] == 0) & (synonyms[:, _AGAIN] == 0)
-        said[nothing_else, _AGAIN] = self._start[self._none]
+        said[at[:, _AGAIN] == first, _AGAIN] = self._start[self._none]
         return said
 
     def _fit(self, words: Ints, mixed: NDArray[np.bool_], generator: np.random.Generator) -> Ints:
