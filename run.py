@@ -279,6 +279,39 @@ def simulate_shop(profile: str) -> None:
     print(f"{time.perf_counter() - start:.1f} s", flush=True)
 
 
+def storefront(profile: str) -> Path:
+    """Make the storefront's shelves where what they are made from has changed; return the folder.
+
+    They come from the shop's configuration, which is code, and from the code of the models.
+    """
+    folder = BUILD / "storefront" / profile
+    files = [*closure(ROOT, ["book.storefront"]), *ROOT.glob("reclib/shop/**/*.py")]
+    files += [ROOT / "constraints.txt", *ROOT.glob("book/storefront.*")]
+    key, kept_key = digest(ROOT, files, profile), folder / "key"
+    pages = [folder / "shelves.html", folder / "index.html"]
+    if kept_key.exists() and kept_key.read_text(encoding="utf-8") == key:
+        if all(path.exists() for path in pages):
+            return folder
+    start = time.perf_counter()
+    print("filling the storefront's shelves ", end="", flush=True)
+    kept_key.unlink(missing_ok=True)
+    if call([PYTHON, "-m", "book.storefront", "build", folder, "--profile", profile]):
+        raise Problem("book/storefront.py failed (see above)")
+    kept_key.write_text(key, encoding="utf-8")
+    print(f"{time.perf_counter() - start:.1f} s", flush=True)
+    return folder
+
+
+def storefront_alone(profile: str, picture: bool) -> int:
+    """Make the storefront as a page of its own and, if wanted, README's picture of it."""
+    setup()
+    folder = storefront(profile)
+    if picture and call([PYTHON, "-m", "book.storefront", "picture", folder]):
+        raise Problem("the storefront could not be photographed (see above)")
+    print(f"the storefront is at {(folder / 'index.html').as_uri()}")
+    return 0
+
+
 def summary(executions: Sequence[Execution]) -> None:
     """Print time and peak memory per chapter, slowest first, and the total."""
     for row in sorted(executions, key=lambda row: -row["seconds"]):
@@ -350,10 +383,12 @@ def book(profile: str, force: bool) -> int:
         raise Problem(f"failed: {', '.join(failed)} (see above)")
     record.parent.mkdir(parents=True, exist_ok=True)
     record.write_text(json.dumps(executions, indent=1), encoding="utf-8")
+    shelves = storefront(profile) / "shelves.html"
     print("building the site ", end="", flush=True)
     site_start = time.perf_counter()
     staging = BUILD / "staging"
     stage(chapters, profile, staging)
+    shutil.copy(shelves, staging / "book")
     generate = (
         "import json, pathlib, sys; from book.generate import generate; root, staging, record = "
         "map(pathlib.Path, sys.argv[1:]); generate(root, staging, json.loads(record.read_text()))"
@@ -553,6 +588,8 @@ def parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str
     one = command("chapter", "execute one chapter and open its page", "small")
     one.add_argument("chapter", metavar="PART/STEM")
     flag(one, "--no-open", "do not open a browser")
+    front = command("storefront", "make the page of shelves alone", "small")
+    flag(front, "--picture", "photograph it for README and the introduction, with Chromium")
     several = command("test-chapters", "execute chapters without building pages", "tiny")
     several.add_argument("chapters", nargs="*", metavar="PART/STEM")
     flag(several, "--force", "even if unchanged")
@@ -599,6 +636,7 @@ def dispatch(options: argparse.Namespace, rest: list[str]) -> int:
     own: dict[str, Callable[[], int]] = {
         "book": lambda: book(options.profile, options.force),
         "chapter": lambda: chapter(options.chapter, options.profile, not options.no_open),
+        "storefront": lambda: storefront_alone(options.profile, options.picture),
         "test-chapters": lambda: test_chapters(options.chapters, options.profile, options.force),
         "lint": lambda: lint(options.quick),
         "student": lambda: student(options.chapters, options.seed, options.force),

@@ -23,6 +23,7 @@ import yaml
 READMES = {"README.md": "en", "README.zh-CN.md": "zh"}
 N_WEEKS = 14
 SIMULATED = "shop"
+SHELVES = "shelves.html"  # what book/storefront.py makes
 
 
 _MARKED = r"(<!-- begin: {name} -->\n).*?(<!-- end: {name} -->)"
@@ -179,6 +180,14 @@ def render_parts(book: Book) -> str:
         anchor = f'<span id="part-{part.name}"></span>'
         rows.append(f"| {anchor}{part.title} {part.title_zh} | {part.about} | {links} |")
     return "\n".join(["| part | about | chapters |", "|---|---|---|", *rows])
+
+
+def render_storefront(root: Path, pages: Path) -> str:
+    """Return the storefront's page, with the shelves where the build has made them."""
+    text = (root / "book" / "storefront.md").read_text(encoding="utf-8")
+    if not (pages / SHELVES).is_file():
+        return text
+    return replace_marked(text, "shelves", f"```{{raw}} html\n:file: {SHELVES}\n```")
 
 
 def render_system(root: Path) -> str:
@@ -722,6 +731,7 @@ def generate(root: Path, staging: Path, executions: Sequence[Mapping[str, Any]])
     intro = replace_marked(intro, "system", render_system(root))
     intro = replace_marked(intro, "parts", render_parts(book))
     _write(pages / "intro.md", replace_marked(intro, "paths", render_paths(book)))
+    _write(pages / "storefront.md", render_storefront(root, pages))
     _write(pages / "results.md", render_results(root))
     _write(pages / "coverage.md", render_coverage(book))
     _write(pages / "status.md", render_status(book, executions))
