@@ -20,6 +20,8 @@ Chapter: shop/simulation.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -82,9 +84,12 @@ class Steps:
 
     @property
     def generator(self) -> str:
-        """Checksum of all code that makes the tables."""
+        """Checksum of all that makes the tables: code, names of codes, size of blocks."""
         steps = (self.build_world, self.first_memory, self.open_day, self.run_block)
-        return checksum_of_code((*steps, self.close_day, self.final_tables, run))
+        code = checksum_of_code((*steps, self.close_day, self.final_tables, run))
+        names = {column: list(names) for column, names in self.categories.items()}
+        text = json.dumps([code, names, self.block_size], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def run(

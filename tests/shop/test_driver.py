@@ -359,6 +359,12 @@ def test_the_generator_is_all_code_that_the_steps_import() -> None:
     assert names == {"__init__.py", "_config.py", "_tables.py"}  # reclib itself, and two modules
 
 
+def test_other_names_of_codes_or_another_size_of_blocks_are_another_generator() -> None:
+    others = [replace(STEPS, categories={"surface": NAMES[::-1]}), replace(STEPS, block_size=8)]
+    assert len({steps.generator for steps in (STEPS, *others)}) == 3
+    assert replace(STEPS, categories={"surface": list(NAMES)}).generator == STEPS.generator
+
+
 def test_meta_names_settings_generator_and_files(tmp_path: Path) -> None:
     run(toy_config(), STEPS, tmp_path)
     meta = json.loads((tmp_path / "shop.json").read_text())
