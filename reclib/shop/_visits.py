@@ -26,6 +26,7 @@ from reclib.shop.choice import (
     plackett_luce,
     sigmoid,
 )
+from reclib.shop.queries import Queries
 
 _STEPS = 20  # most requests of a session
 _WEEKDAY = np.array([1.14, 1.20, 1.12, 1.04, 0.97, 0.70, 0.80])
@@ -39,6 +40,7 @@ _POPULAR = 0.8
 _AFFINITY = 0.5  # weight of the old segments in the shop's own policy, as of taste
 _STOCKOUTS = 0.05  # expected stock-outs of a log, as a share of the products
 _MOST_WANTED = np.array([3, 2, 1, 1, 0])  # attributes a session asks for, by intent
+LANGUAGES = ("en", "mixed")  # of a query
 _HISTORY = words.SURFACES.index("history")
 _BUY, _GIFT_INTENT, _REORDER_INTENT = (words.INTENTS.index(x) for x in ("buy", "gift", "reorder"))
 _CONSUMED_DAYS, _DUE_SHARE = 30.0, 0.4
@@ -530,6 +532,7 @@ class _Visits:
         }
         searches = np.flatnonzero(slates["surface"] == 0)
         session = slates["session"][searches]
+        typed = self._queries(session)
         return {
             "impressions": impressions,
             "truth_impressions": {"probability": slates["probability"].ravel()},
@@ -546,18 +549,22 @@ class _Visits:
                 "session": session,
                 "user": self.users[session],
                 "timestamp": slates["time"][searches],
-                "text": self._queries(session),
+                "text": typed.texts,
+            },
+            "truth_queries": {
+                "request": searches,
+                "language": np.array([LANGUAGES.index(each) for each in typed.languages], int),
             },
         }
 
-    def _queries(self, session: Ints) -> list[str]:
+    def _queries(self, session: Ints) -> Queries:
         """What a session types: its leaf and wishes, and the brand that a loyal customer likes."""
         random = self._stream("queries")
         loyalty = self.world.loyalty[self.users[session]]
         named = random.random(len(session)) < loyalty / (1 + loyalty)
         brand = np.where(named, self.last_brand[session], -1)
         writer = self.world.queries
-        return writer.write(self.leaf[session], self.wanted[session], brand, random).texts
+        return writer.write(self.leaf[session], self.wanted[session], brand, random)
 
     def _event_tables(self) -> dict[str, Columns]:
         clicks, sold, rows = self.clicks, self.sold, self.cart_rows
@@ -632,7 +639,7 @@ _TYPES: dict[str, Any] = {
     "propensity": np.float32, "probability": np.float32, "satisfaction": np.float32,
     "dwell": np.float32, "price": np.float32, "price_cap": np.float32, "timestamp": np.int64,
     "start": np.int64,
-    "intent": np.int8, "surface": np.int8, "policy": np.int8, "returned": np.bool_,
+    "intent": np.int8, "language": np.int8, "surface": np.int8, "policy": np.int8, "returned": np.bool_,
     "click": np.bool_,
 }  # fmt: skip
 

@@ -55,7 +55,7 @@ from reclib.shop._driver import Progress, Steps, run
 from reclib.shop._extras import advertising_of, media_of
 from reclib.shop._final import final_tables
 from reclib.shop._store import cache_folder, cached, kept, opened
-from reclib.shop._visits import close_day, first_memory, open_day, run_block
+from reclib.shop._visits import LANGUAGES, close_day, first_memory, open_day, run_block
 from reclib.shop._world import World, build_world
 from reclib.shop.advertising import Advertising
 from reclib.shop.media import Media, cached_pictures
@@ -245,6 +245,7 @@ STEPS = Steps(
         "surface": words.SURFACES,
         "policy": words.POLICIES,
         "intent": words.INTENTS,
+        "language": LANGUAGES,
     },
 )
 

@@ -136,6 +136,11 @@ class Truth:
         return self._tables["truth_requests"]
 
     @property
+    def queries(self) -> pd.DataFrame:
+        """request, language (``en`` or ``mixed``) of each row of ``shop.queries``."""
+        return self._tables["truth_queries"]
+
+    @property
     def late_purchases(self) -> pd.DataFrame:
         """Purchases of the log's sessions that were ordered after its end."""
         return self._tables["truth_late"]
