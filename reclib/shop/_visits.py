@@ -638,9 +638,8 @@ _TYPES: dict[str, Any] = {
     "logit": np.float32, "position": np.int8, "rating": np.int8, "quantity": np.int8,
     "propensity": np.float32, "probability": np.float32, "satisfaction": np.float32,
     "dwell": np.float32, "price": np.float32, "price_cap": np.float32, "timestamp": np.int64,
-    "start": np.int64,
-    "intent": np.int8, "language": np.int8, "surface": np.int8, "policy": np.int8, "returned": np.bool_,
-    "click": np.bool_,
+    "start": np.int64, "intent": np.int8, "language": np.int8, "surface": np.int8,
+    "policy": np.int8, "returned": np.bool_, "click": np.bool_,
 }  # fmt: skip
 
 
