@@ -65,9 +65,19 @@ def directions(generator: np.random.Generator, n: int, n_factors: int) -> Floats
 
 def sample_rows(probs: Floats, generator: np.random.Generator) -> Ints:
     """(B,) one column of each row of ``probs`` (B, N), drawn with that probability."""
+    return sample_edges(edges_of(probs), generator)
+
+
+def edges_of(probs: Floats) -> Floats:
+    """(B, N) cumulative probabilities for `sample_edges`; rows need not sum to 1."""
     edges = probs.cumsum(1)
     edges /= edges[:, -1:]
-    return (edges < generator.random((len(probs), 1))).sum(1)
+    return edges
+
+
+def sample_edges(edges: Floats, generator: np.random.Generator) -> Ints:
+    """(B,) one column of each row, drawn with its probability."""
+    return (edges < generator.random((len(edges), 1))).sum(1)
 
 
 def geometry_of(config: SimConfig) -> Geometry:

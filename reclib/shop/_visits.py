@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reclib.shop import _words as words
-from reclib.shop._catalogue import Floats, Ints, sample_rows, unit
+from reclib.shop._catalogue import Floats, Ints, edges_of, sample_edges, sample_rows, unit
 from reclib.shop._config import BLOCK, DAY, START
 from reclib.shop._dynamics import decayed, return_probability, updated
 from reclib.shop._world import DISCOUNT, World
@@ -244,7 +244,8 @@ class _Visits:
         world, n, day = self.world, len(self.users), self.day.number
         rows = {name: values[self.local] for name, values in self.customers.items()}
         self.vectors = world.vectors(self.users, day)
-        self.leaf_choice = world.leaf_choice(self.vectors, day)
+        leaf_choice = world.leaf_choice(self.vectors, day)
+        self.leaf_edges = edges_of(leaf_choice)
         self.intent = random.choice(len(words.INTENTS), n, p=words.INTENT_SHARES)
         due = (rows["due_item"] >= 0) & (rows["due_day"] <= day)
         due &= random.random(n) < _DUE_SHARE
@@ -253,7 +254,7 @@ class _Visits:
         self.last_brand = rows["last_brand"]
         last = rows["last_leaf"]
         known = last >= 0
-        probs = self.leaf_choice.copy()
+        probs = leaf_choice.copy()
         follows = known & (random.random(n) < world.config.complement)
         probs[follows] = world.complements[last[follows]]
         probs[self.intent == _GIFT_INTENT] = 1 / probs.shape[1]
@@ -327,10 +328,10 @@ class _Visits:
         world, random, n = self.world, self.random["requests"], len(live)
         surface = np.searchsorted(_SURFACE_EDGES, random.random(n))
         shelf = self.leaf[live].copy()
-        for code, probs in ((1, self.leaf_choice), (2, world.siblings)):
+        for code, edges in ((1, self.leaf_edges), (2, world.sibling_edges)):
             rows = np.flatnonzero(surface == code)
             at = live[rows] if code == 1 else shelf[rows]
-            shelf[rows] = sample_rows(probs[at], random)
+            shelf[rows] = sample_edges(edges[at], random)
         situation = self._situation(live, surface, shelf)
         items, propensities, arm = self.policy(self.day, situation, self.random["slates"])
         click, probability = self.choice.draw_clicks(situation, items, self.random["clicks"])
@@ -553,7 +554,7 @@ class _Visits:
             },
             "truth_queries": {
                 "request": searches,
-                "language": np.array([LANGUAGES.index(each) for each in typed.languages], int),
+                "language": np.array(typed.languages, dtype=str) == LANGUAGES[1],
             },
         }
 

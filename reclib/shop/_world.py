@@ -11,7 +11,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from reclib.shop import _words as words
-from reclib.shop._catalogue import WANTED, Catalogue, Floats, Geometry, Ints, geometry_of, unit
+from reclib.shop._catalogue import (
+    WANTED,
+    Catalogue,
+    Floats,
+    Geometry,
+    Ints,
+    edges_of,
+    geometry_of,
+    unit,
+)
 from reclib.shop._config import SimConfig
 from reclib.shop._customers import customers
 from reclib.shop._dynamics import WORLDS, Dynamics
@@ -95,6 +104,11 @@ class World:
     def dynamics(self) -> Dynamics:
         """How satisfaction acts in this world."""
         return WORLDS[self.config.world]
+
+    @cached_property
+    def sibling_edges(self) -> Floats:
+        """(L, L) cumulative `siblings`."""
+        return edges_of(self.siblings)
 
     @cached_property
     def tiers(self) -> Ints:
