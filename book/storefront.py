@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image
 
 from reclib.collaborative import EASE, ItemKNN, Popularity
 from reclib.datasets import load
@@ -127,6 +127,7 @@ def storefront_data(
     metric = f"ndcg@{N_CARDS}"
     ndcg = np.stack([evaluate(model, cases, k=(N_CARDS,)).values[metric] for model in models])
     order = _varied(shop, cases, ndcg > 0, n_customers)  # (C,) rows of the cases
+    order = _typical_first(order, ndcg)
     exclude = cases.exclude.select(order)
     lists = np.stack(
         [recommend(m, users[order], k=N_CARDS, exclude=exclude).items for m in models], axis=1
@@ -135,27 +136,23 @@ def storefront_data(
     shown: set[int] = set()
     for row, case in enumerate(order):
         history = cases.histories[case]
-        before = history[-N_BEFORE:]
-        needed = {*before.tolist(), *cases.targets[case].tolist(), *lists[row].ravel().tolist()}
-        needed.discard(-1)
-        if len(shown | needed) > MAX_PRODUCTS:
-            continue
-        shown |= needed
-        customers.append(
-            {
-                "id": int(users[case]),
-                "who": _profile(shop, int(users[case])),
-                "n_before": len(history),
-                "before": before.tolist(),
-                "next": cases.targets[case].tolist(),
-                "lists": [_filled(each) for each in lists[row]],
-                "ndcg": [round(float(value), 3) for value in ndcg[:, case]],
-                "reasons": [
-                    _reasons(model, history, _filled(each))
-                    for model, each in zip(models, lists[row], strict=True)
-                ],
-            }
-        )
+        filled = [_filled(each) for each in lists[row]]
+        customer = {
+            "id": int(users[case]),
+            "who": _profile(shop, int(users[case])),
+            "n_before": len(history),
+            "before": history[-N_BEFORE:].tolist(),
+            "next": cases.targets[case].tolist(),
+            "lists": filled,
+            "ndcg": [round(float(value), 3) for value in ndcg[:, case]],
+            "reasons": [
+                _reasons(model, history, items) for model, items in zip(models, filled, strict=True)
+            ],
+        }
+        needed = _needed(customer)
+        if len(shown | needed) <= MAX_PRODUCTS:
+            shown |= needed
+            customers.append(customer)
     means = np.nanmean(ndcg, axis=1)
     best = means[[shelf.name for shelf in shelves].index(BEST)]
     return {
@@ -180,6 +177,12 @@ def storefront_data(
         "products": _products(shop, np.array(sorted(shown), dtype=np.int64)),
         "customers": customers,
     }
+
+
+def _needed(customer: dict[str, Any]) -> set[int]:
+    """The products whose pictures a customer's shelves show."""
+    rows = [customer["before"], customer["next"], *customer["lists"], *customer["reasons"]]
+    return {item for row in rows for item in row} - {-1}
 
 
 def _filled(items: Ids) -> list[int]:
@@ -228,6 +231,16 @@ def _varied(shop: Shop, cases: Cases, hits: NDArray[np.bool_], n: int) -> Ids:
     return np.array(chosen, dtype=np.int64)
 
 
+def _typical_first(order: Ids, ndcg: NDArray[np.float64]) -> Ids:
+    """The same rows, that customer first whose shelves differ most nearly as the means do."""
+    means = np.nanmean(ndcg, axis=1)
+    own = ndcg[:, order] - ndcg[:, order].mean(axis=0)  # (S, C)
+    length = np.linalg.norm(own, axis=0)
+    agreement = (means - means.mean()) @ own / np.where(length > 0, length, 1)
+    first = int(agreement.argmax())
+    return np.concatenate([order[first : first + 1], np.delete(order, first)])
+
+
 def _profile(shop: Shop, user: int) -> str:
     """What the shop knows about a customer; what is missing is left out."""
     row = shop.users.iloc[user]
@@ -263,33 +276,13 @@ def _products(shop: Shop, items: Ids) -> dict[str, list[str]]:
     """Title, price, text alternative and picture (WebP in base64) of the products shown."""
     titles = shop.products["title"].to_numpy(str)
     prices = shop.products["price"].to_numpy(float)
-    pictures, alts = _pictures(shop, items)
     rows = {}
-    for item, pixels, alt in zip(items.tolist(), pictures, alts, strict=True):
+    for item, pixels in zip(items.tolist(), shop.media.pictures(items), strict=True):
         stream = io.BytesIO()
         Image.fromarray(pixels).save(stream, "WEBP", quality=QUALITY, method=6)
         code = base64.b64encode(stream.getvalue()).decode()
-        rows[str(item)] = [titles[item], f"{prices[item]:.2f}", alt, code]
+        rows[str(item)] = [titles[item], f"{prices[item]:.2f}", shop.media.alt(item), code]
     return rows
-
-
-def _pictures(shop: Shop, items: Ids) -> tuple[NDArray[np.uint8], list[str]]:
-    """(B, 64, 64, 3) pictures and their text alternatives."""
-    media = getattr(shop, "media", None)
-    if media is not None:
-        return media.pictures(items), [media.alt(item) for item in items.tolist()]
-    leaf, colour = (shop.products[name].to_numpy(str) for name in ("leaf", "colour"))
-    alts = [f"{leaf[item]}, {colour[item]}" for item in items]
-    return np.stack([_placeholder(leaf[item], int(item)) for item in items]), alts
-
-
-def _placeholder(leaf: str, item: int) -> NDArray[np.uint8]:
-    image = Image.new("RGB", (64, 64), "#f0f0f0")
-    hue = item * 47 % 360
-    draw = ImageDraw.Draw(image)
-    draw.rounded_rectangle((14, 14, 50, 50), 8, fill=f"hsl({hue}, 45%, 55%)")
-    draw.text((32, 32), leaf[:2], anchor="mm", fill="white")
-    return np.asarray(image)
 
 
 # --- the page ----------------------------------------------------------------------------------

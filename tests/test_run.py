@@ -320,6 +320,48 @@ def test_a_chapter_runs_again_when_what_it_reads_changed(
     assert run.chapter_key("part/stem", "small") != before
 
 
+def test_the_storefront_is_made_again_only_when_what_it_reads_changed(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def make(command: list[Any], **_: Any) -> int:
+        folder = Path(command[4])
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("shelves.html", "index.html"):
+            (folder / name).write_text(name, encoding="utf-8")
+        made.append(command[-1])
+        return 0
+
+    monkeypatch.setattr(run, "call", make)
+    tree(checkout, book__storefront="import reclib.used")
+    for changed, count in (
+        (None, 1),
+        (None, 1),
+        ("reclib/unused.py", 1),
+        ("reclib/deeper.py", 2),
+        ("reclib/shop/__init__.py", 3),
+        ("book/storefront.css", 4),
+    ):
+        if changed:
+            (checkout / changed).write_text("x = 2", encoding="utf-8")
+        folder = run.storefront("tiny")
+        assert len(made) == count, changed
+    (folder / "shelves.html").unlink()
+    run.storefront("tiny")
+    run.storefront("small")
+    assert made[count:] == ["tiny", "small"]
+
+
+def test_a_storefront_that_failed_is_tried_again(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run, "call", lambda *_, **__: 1)
+    for _ in range(2):
+        with pytest.raises(run.Problem, match=r"book/storefront\.py failed"):
+            run.storefront("tiny")
+
+
 def test_an_executed_copy_is_kept_only_with_its_key_and_its_notebook(checkout: Path) -> None:
     path = run.executed_path("part/stem", "tiny")
     write(chapter(), path)

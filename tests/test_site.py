@@ -351,6 +351,51 @@ def test_a_slider_changes_its_own_picture_only(browser, site, pages):
 
 
 @pytest.mark.browser
+def test_the_storefront_shows_the_customer_that_was_chosen(browser, site):
+    browser.open(site / "book" / "storefront.html")
+    browser.until("document.querySelectorAll('.sf-card img').length >= 40")
+    shown = (
+        "JSON.stringify([document.querySelector('.sf-who').textContent, "
+        "[...document.querySelectorAll('.sf-row img')].map(img => img.title)])"
+    )
+    first = json.loads(browser.run(shown))
+    browser.run("document.querySelector('[aria-label=\"next customer\"]').click()")
+    second = json.loads(browser.run(shown))
+    assert first[0] != second[0] and first[1] != second[1]
+    browser.run("document.querySelector('[aria-label=\"previous customer\"]').click()")
+    assert json.loads(browser.run(shown)) == first
+    browser.run(
+        "const list = document.getElementById('sf-customer'); list.value = 1;"
+        "list.dispatchEvent(new Event('change', {bubbles: true}))"
+    )
+    assert json.loads(browser.run(shown)) == second
+    assert browser.errors == []
+
+
+@pytest.mark.browser
+def test_the_storefront_marks_what_was_bought_next_in_words(browser, site):
+    browser.open(site / "book" / "storefront.html")
+    browser.until("document.querySelectorAll('.sf-card').length >= 40")
+    bought = browser.run("document.querySelector('.sf-next img').title")
+    ringed = "[...document.querySelectorAll('.sf-hit .sf-picture img')].map(img => img.title)"
+    words = "[...document.querySelectorAll('.sf-hit strong')].map(mark => mark.textContent)"
+    titles = browser.run(ringed)
+    assert titles and set(titles) == {bought}
+    assert browser.run(words) == ["bought next"] * len(titles)
+
+
+@pytest.mark.browser
+def test_the_storefront_fits_a_phone(browser, site):
+    size = {"height": 800, "deviceScaleFactor": 1, "mobile": True}
+    browser.call("Emulation.setDeviceMetricsOverride", width=380, **size)
+    browser.open(site / "book" / "storefront.html")
+    browser.until("document.querySelectorAll('.sf-card').length >= 40")
+    width = browser.run("document.documentElement.scrollWidth")
+    browser.call("Emulation.clearDeviceMetricsOverride")
+    assert width == 380
+
+
+@pytest.mark.browser
 def test_the_search_finds_a_page_without_a_network(browser, site):
     browser.open(site / "search.html", "?q=regularisation")
     found = "document.querySelectorAll('#search-results li').length"
