@@ -6,6 +6,7 @@ import os
 import pickle
 import zipfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
@@ -18,6 +19,8 @@ from scipy.special import zeta
 from scipy.stats import spearmanr
 from sklearn.metrics import ndcg_score
 
+from reclib.collaborative import EASE, Popularity
+from reclib.foundations.interactions import Interactions
 from reclib.shop import Shop, SimConfig, simulate
 from reclib.shop import realism as r
 from reclib.shop._config import DAY, START
@@ -284,6 +287,20 @@ def test_the_standard_error_of_eta_is_its_spread(random: np.random.Generator) ->
     assert abs(values.mean() - 0.6) < 4 * values.std() / 200**0.5
 
 
+def test_the_standard_error_of_eta_allows_for_clicks_that_come_together(
+    random: np.random.Generator,
+) -> None:
+    n, k = 300, np.arange(1, 11)
+    request, position = np.repeat(np.arange(n), 10), np.tile(k, n)
+    fits = []
+    for _ in range(200):  # a request looks at the upper half or at the lower, each half the time
+        half = np.where(k <= 5, 1, -1) * random.choice((-1, 1), (n, 1))
+        click = random.random((n, 10)) < k**-0.3 * 0.5 * (1 + 0.9 * half)
+        fits.append(r.fitted_eta(request, position, click.ravel()))
+    values, errors = np.array(fits).T
+    assert errors.mean() == pytest.approx(values.std(), rel=0.15)
+
+
 def test_an_advantage_of_the_first_product_is_left_out(random: np.random.Generator) -> None:
     data = slates(0.6, 0.5, 60_000, random)
     assert r.fitted_eta(*data).value > 0.7
@@ -465,6 +482,12 @@ def test_chance_is_0_and_the_true_order_1(ranked: pd.DataFrame) -> None:
     assert ranked.loc["equal", "low"] < 0 < ranked.loc["equal", "high"]
 
 
+def test_the_ideal_is_not_built_on_the_clicks_that_judge(random: np.random.Generator) -> None:
+    probs = random.beta(2, 4, (300, 20))
+    table = r.ranking_check(fake_shop(probs, 60), {}, n_draws=8).set_index("model")
+    assert table.loc["oracle", "ndcg"] > 1  # the ideal of four draws is worse than the truth
+
+
 def test_a_better_model_is_ahead_with_certainty(ranked: pd.DataFrame) -> None:
     assert (ranked.loc[["poor", "good", "same"], "ahead_low"] > 0).all()
     assert abs(ranked.loc["oracle", "ahead"]) < 1e-12
@@ -507,6 +530,29 @@ def test_a_shop_without_late_uniform_requests_is_refused() -> None:
         r.ranking_check(shop, {})
 
 
+def test_in_the_shop_popularity_is_beaten_and_the_oracle_is_not_reached(tiny: Shop) -> None:
+    seen = tiny.clicks[tiny.clicks["timestamp"] < START + (tiny.config.n_days - 7) * DAY]
+    train = Interactions(
+        seen["user"].to_numpy(np.int64),
+        seen["item"].to_numpy(np.int64),
+        n_users=tiny.config.n_users,
+        n_items=tiny.config.n_items,
+    ).deduplicated()
+    models = {"popularity": Popularity().fit(train), "ease": EASE(regularization=500).fit(train)}
+    scorers = {name: partial(_scores, model) for name, model in models.items()}
+    ranked = r.ranking_check(tiny, scorers).set_index("model")
+    assert 0.2 < ranked.loc["popularity", "normalized"] < 0.5
+    assert 0.4 < ranked.loc["ease", "normalized"] < 0.9
+    assert (ranked.loc[["popularity", "ease", "oracle"], "ahead_low"] > 0).all()
+    assert ranked.loc["oracle", "ndcg"] > 0.9
+
+
+def _scores(
+    model: Popularity | EASE, users: NDArray[np.int64], items: NDArray[np.int64]
+) -> NDArray[np.floating[Any]]:
+    return np.asarray(model.score(users, items))
+
+
 # --- the table
 
 
@@ -522,9 +568,13 @@ def test_the_table_has_the_statistics_of_the_log(tiny: Shop, table: pd.DataFrame
     assert table.loc["sessions that buy", "value"] == pytest.approx(buyers, rel=0.05)
     slates = tiny.impressions[(tiny.impressions["policy"] == "uniform").to_numpy()]
     device = tiny.users["device"].to_numpy()[slates["user"]]
-    part = slates[device == "desktop"]
-    eta = r.fitted_eta(part["request"], part["position"], part["click"], first=2).value
-    assert table.loc["eta, desktop", "value"] == pytest.approx(eta)
+    for name, rows in (
+        ("eta, desktop", device == "desktop"),
+        ("eta, mobile and tablet", np.isin(device, ["mobile", "tablet"])),
+    ):
+        part = slates[rows]
+        eta = r.fitted_eta(part["request"], part["position"], part["click"], first=2).value
+        assert table.loc[name, "value"] == pytest.approx(eta)
 
 
 def test_popularity_and_histories_can_be_of_other_events(tiny: Shop) -> None:
