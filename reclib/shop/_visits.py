@@ -394,6 +394,9 @@ class _Visits:
             }
         )
         self.clock[live] += np.bincount(clicks.row, dwell, minlength=len(live))
+        # Looking as far as the last click takes time too: what follows comes after it.
+        last = np.flatnonzero(np.diff(clicks.row, append=-1))
+        self.clock[session[last]] += 2 + 3 * clicks.slot[last]
         # (B, most clicks of a slate): far fewer columns than slots.
         shape = (len(live), int(nth.max(initial=0)) + 1)
         clicked, worth = np.zeros(shape, dtype=bool), np.zeros((3, *shape))
