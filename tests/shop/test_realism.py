@@ -577,6 +577,12 @@ def test_the_table_has_the_statistics_of_the_log(tiny: Shop, table: pd.DataFrame
         assert table.loc[name, "value"] == pytest.approx(eta)
 
 
+def test_every_statistic_of_the_tiny_shop_lies_in_its_range(table: pd.DataFrame) -> None:
+    judged = table[table["ok"].notna()]
+    assert judged.index[~judged["ok"].astype(bool)].tolist() == []
+    assert set(judged["test"]) == set(range(1, 15))
+
+
 def test_popularity_and_histories_can_be_of_other_events(tiny: Shop) -> None:
     table = r.describe(tiny, popularity="purchases", histories="clicks").set_index("statistic")
     counts = np.bincount(tiny.purchases["item"])
