@@ -624,9 +624,21 @@ def truth_is_kept_apart(tree: Path) -> Problems:
         if name.startswith(MAY_TOUCH_TRUTH):
             continue
         for node in ast.walk(ast.parse(text)):
-            if isinstance(node, ast.Attribute) and node.attr == "truth":
+            if _reads_truth(node):
                 problems.append(f"{name}: line {node.lineno} must not read the shop's truth")
     return problems
+
+
+def _reads_truth(node: ast.AST) -> bool:
+    if isinstance(node, ast.Attribute):
+        return node.attr == "truth"
+    if isinstance(node, ast.ImportFrom):
+        names = {f"{node.module}.{alias.name}" for alias in node.names} | {str(node.module)}
+    elif isinstance(node, ast.Import):
+        names = {alias.name for alias in node.names}
+    else:
+        return False
+    return "reclib.shop.truth" in names
 
 
 def layers_are_the_parts(tree: Path) -> Problems:

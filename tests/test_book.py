@@ -462,6 +462,20 @@ def test_only_allowed_places_read_the_truth(tree):
     ]
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "from reclib.shop.truth import Truth",
+        "from reclib.shop import truth",
+        "import reclib.shop.truth as t",
+        "import reclib.shop\nx = reclib.shop.truth.Truth",
+    ],
+)
+def test_importing_the_truth_is_reading_it(tree, line):
+    tree.write("reclib/collaborative/neighbors.py", line)
+    assert len(rules.truth_is_kept_apart(tree.root)) == 1
+
+
 def test_layers_must_be_the_parts_in_order(tree):
     text = (tree.root / "pyproject.toml").read_text()
     swapped = text.replace('"collaborative", ', "").replace(
