@@ -220,10 +220,7 @@ class Truth:
         probs = sigmoid(self._click_logits(users) + SURFACE_PULL[surface])
         if items is None:
             return probs
-        items = self._ids("items", items, self._config.n_items, 2)
-        if len(items) != len(users):
-            raise ValueError(f"items must have {len(users)} rows, got {len(items)}")
-        return np.take_along_axis(probs, items, axis=1)
+        return np.take_along_axis(probs, self._rows("items", items, users), axis=1)
 
     def ctr(self, users: ArrayLike, slates: ArrayLike, *, surface: str = "search") -> Floats:
         """(B, K) `attraction` times `examination` of each slot of ``slates`` (B, K), top first."""
@@ -239,7 +236,7 @@ class Truth:
             requests: (B,) numbers of logged requests.
             slates: (B, K) products, top first.
         """
-        slates = self._ids("slates", slates, self._config.n_items, 2)
+        slates = self._rows("slates", slates, requests)
         probs = np.empty(slates.shape)
         for day, rows, situation in self._by_day(requests):
             choice = Choice(self._world, day.number)
@@ -248,7 +245,7 @@ class Truth:
 
     def request_attraction(self, requests: ArrayLike, items: ArrayLike) -> Floats:
         """(B, C) probability of a click on each of ``items`` (B, C), each seen alone and first."""
-        items = self._ids("items", items, self._config.n_items, 2)
+        items = self._rows("items", items, requests)
         probs = np.empty(items.shape)
         for day, rows, situation in self._by_day(requests):
             probs[rows] = Choice(self._world, day.number).attraction(situation, items[rows])
@@ -494,6 +491,13 @@ class Truth:
             rows = np.flatnonzero(days == day)
             groups.append((self.shelves(int(day)), rows, situation.rows(rows)))
         return groups
+
+    def _rows(self, name: str, items: ArrayLike, of: ArrayLike) -> Ints:
+        """Products (B, C) of B users or requests."""
+        items = self._ids(name, items, self._config.n_items, 2)
+        if len(items) != len(np.asarray(of)):
+            raise ValueError(f"{name} must have {len(np.asarray(of))} rows, got {len(items)}")
+        return items
 
     @staticmethod
     def _ids(name: str, values: ArrayLike, size: int, n_dims: int, *, low: int = 0) -> Ints:
