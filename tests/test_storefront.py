@@ -6,6 +6,7 @@ import io
 import json
 import re
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image
 from book import generate, offline, storefront
 from reclib.collaborative import ItemKNN, Popularity
 from reclib.datasets import load
+from reclib.foundations.interactions import Interactions
 from reclib.foundations.splitting import split_last
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -280,6 +282,22 @@ def test_bad_arguments_are_refused(shop, shelves, n, message):
 def test_every_shelf_leads_to_a_chapter_of_the_book():
     chapters = generate.toc_chapters(ROOT)
     assert [shelf.name for shelf in storefront.SHELVES if shelf.chapter not in chapters] == []
+
+
+@pytest.mark.parametrize("shelf", storefront.SHELVES, ids=lambda shelf: shelf.name)
+def test_no_shelf_learns_from_what_was_held_out(shelf, shop, split):
+    test = split.test
+    other = Interactions(
+        test.users,
+        np.roll(test.items, 1),
+        timestamps=test.timestamps,
+        n_users=test.n_users,
+        n_items=test.n_items,
+    )
+    users = np.arange(50)
+    honest = shelf.fit(shop, split).score(users)
+    assert np.ptp(honest) > 0
+    np.testing.assert_array_equal(shelf.fit(shop, replace(split, test=other)).score(users), honest)
 
 
 def test_names_of_shelves_are_different():
