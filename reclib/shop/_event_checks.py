@@ -155,7 +155,7 @@ def find_wrong_propensities(
         threshold: least absolute z.
 
     Returns:
-        hour (since 1970), n, ratio (hour's mean / mean), z; greatest |z| first.
+        hour (since 1970), n, ratio (hour's mean / mean), z; greatest absolute z first.
     """
     if not cap > 1:
         raise ValueError(f"cap must be above 1, got {cap}")
