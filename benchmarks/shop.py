@@ -18,7 +18,8 @@ from reclib.collaborative import EASE, ItemKNN, Popularity
 from reclib.foundations.interactions import Interactions
 from reclib.shop import Shop, SimConfig, load, simulate
 from reclib.shop._config import BLOCK, DAY, START
-from reclib.shop._visits import first_memory, open_day, run_block
+from reclib.shop._shelves import first_memory, open_day
+from reclib.shop._visits import run_block
 from reclib.shop._world import build_world
 from reclib.shop.media import cached_pictures
 from reclib.shop.realism import describe, fitted_eta, ranking_check

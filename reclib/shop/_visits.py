@@ -1,4 +1,4 @@
-"""One day of the shop: what is on the shelves, who comes, what is shown, clicked and bought.
+"""One day of the shop: who comes, what is shown, clicked and bought.
 
 A day is simulated for blocks of `BLOCK` customers that do not know of each other: popularity and
 stock are those of the previous midnight. Random streams are keyed by name, block and day.
@@ -6,8 +6,6 @@ stock are those of the previous midnight. Random streams are keyed by name, bloc
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,143 +15,22 @@ from reclib.shop import _words as words
 from reclib.shop._catalogue import Floats, Ints, edges_of, sample_edges, sample_rows, unit
 from reclib.shop._config import BLOCK, DAY, START
 from reclib.shop._dynamics import decayed, return_probability, updated
-from reclib.shop._world import DISCOUNT, World
-from reclib.shop.choice import (
-    Choice,
-    Situation,
-    cart_intent,
-    checkout,
-    plackett_luce,
-    sigmoid,
-)
+from reclib.shop._records import Columns, Log, joined, tables_of
+from reclib.shop._shelves import Day, Policy, shop_policy
+from reclib.shop._world import World
+from reclib.shop.choice import Choice, Situation, cart_intent, checkout, sigmoid
 from reclib.shop.queries import Queries
 
 _STEPS = 20  # most requests of a session
 _WEEKDAY = np.array([1.14, 1.20, 1.12, 1.04, 0.97, 0.70, 0.80])
-SURFACE_SHARES = {"search": 0.60, "recommendations": 0.22, "related": 0.18}
-_SURFACE_EDGES = np.cumsum([SURFACE_SHARES[name] for name in words.SURFACES[:2]])
-GIFT, REORDER = words.INTENT_SHARES[3], words.INTENT_SHARES[4]
+_SURFACE_EDGES = np.cumsum([words.SURFACE_SHARES[name] for name in words.SURFACES[:2]])
 _REVISIT, _LEAVE, _LEAVE_EMPTY, _TEMPER = 0.16, 0.22, 0.12, 10.0
-# How much less a product of the same category, the same department, or elsewhere is shown.
-_TIER_PULL = np.array([0.0, -1.0, -2.5, -4.0])
-_POPULAR = 0.8
-_AFFINITY = 0.5  # weight of the old segments in the shop's own policy, as of taste
-_STOCKOUTS = 0.05  # expected stock-outs of a log, as a share of the products
 _MOST_WANTED = np.array([3, 2, 1, 1, 0])  # attributes a session asks for, by intent
-LANGUAGES = ("en", "mixed")  # of a query
 _HISTORY = words.SURFACES.index("history")
 _BUY, _GIFT_INTENT, _REORDER_INTENT = (words.INTENTS.index(x) for x in ("buy", "gift", "reorder"))
 _CONSUMED_DAYS, _DUE_SHARE = 30.0, 0.4
 _DELAY = 8 * 3600.0
 _RETURNED = -2.9  # logit of the share of purchases that go back
-
-Columns = dict[str, Any]
-
-
-class Slates(NamedTuple):
-    """What a policy shows.
-
-    Attributes:
-        items: (B, K), top first.
-        propensities: (B, K) of each slot, given the slots above it and the arm in force.
-        arm: (B,) code into ``("softmax", "uniform")``.
-    """
-
-    items: Ints
-    propensities: Floats
-    arm: Ints
-
-
-@dataclass(frozen=True, eq=False)
-class Day:
-    """What can be shown on one day.
-
-    Attributes:
-        number: day of the log.
-        items: (L, C) candidates of each leaf's shelf.
-        logits: (L, C) popularity in the shop's own policy.
-        weights: (S, L, C) its weights for each segment of customers.
-    """
-
-    number: int
-    items: Ints
-    logits: Floats
-    weights: Floats
-
-
-Policy = Callable[[Day, Situation, np.random.Generator], Slates]
-
-
-def first_memory(world: World) -> dict[str, NDArray[Any]]:
-    """All that one day hands to the next; keys ``customer/NAME`` have a row for each customer."""
-    n_users, n_items = world.config.n_users, world.config.n_items
-    return {
-        "customer/last_leaf": np.full(n_users, -1),
-        "customer/last_brand": np.full(n_users, -1),
-        "customer/due_item": np.full(n_users, -1),  # a product that will be used up
-        "customer/due_day": np.zeros(n_users),
-        "customer/satisfaction": np.zeros(n_users),
-        "clicks": np.zeros((7, n_items)),
-        "sales": np.zeros((7, n_items)),
-        "out_until": np.zeros(n_items, dtype=np.int64),  # first day on which it is there again
-        "stockouts": np.zeros((0, 3), dtype=np.int64),  # item, first day, last day
-    }
-
-
-def popularity_logits(world: World, clicks: Floats, tiers: Ints) -> Floats:
-    """(L, I) popularity of each product on each leaf's shelf, by the clicks (I,) of 7 days."""
-    return (_POPULAR * world.base + 0.08 * np.log1p(clicks) + _TIER_PULL[tiers]).astype(np.float32)
-
-
-def segment_logits(world: World) -> Floats:
-    """(S, I) what the shop's own policy adds for each segment of customers."""
-    config = world.config
-    scale = _AFFINITY * config.taste * config.n_factors**0.5
-    return (scale * np.einsum("sk,ik->si", world.segment_vectors, world.item_vectors)).astype(
-        np.float32
-    )
-
-
-def open_day(world: World, memory: dict[str, NDArray[Any]], day: int) -> Day:
-    """Candidates of each leaf on ``day``: its own products first, then those around it."""
-    config, tiers = world.config, world.tiers
-    order = tiers + config.own_stream("shelves", day).random(tiers.shape)
-    order[:, (world.arrival > day) | (memory["out_until"] > day)] = np.inf
-    items = np.argpartition(order, config.n_candidates - 1, axis=1)[:, : config.n_candidates]
-    items = np.sort(items, axis=1)
-    logits = popularity_logits(world, memory["clicks"].sum(0), tiers)
-    logits = np.take_along_axis(logits, items, axis=1)
-    return day_of(world, day, items, logits)
-
-
-def day_of(world: World, day: int, items: Ints, logits: Floats) -> Day:
-    """The day whose candidates and popularity are known."""
-    weights = (logits + segment_logits(world)[:, items]) / world.config.temperature
-    weights = np.exp(weights - weights.max(2, keepdims=True))
-    return Day(day, items, logits, weights)
-
-
-def close_day(
-    world: World, memory: dict[str, NDArray[Any]], day: int, counts: dict[str, NDArray[Any]]
-) -> None:
-    """Count the day into the week, and let what sells run out.
-
-    A product runs out with a probability in proportion to its sales of the last week.
-    """
-    config = world.config
-    for name in ("clicks", "sales"):
-        memory[name][day % 7] = counts[name]
-    random = config.own_stream("stock", day)
-    sales = memory["sales"].sum(0)
-    expected = _STOCKOUTS * config.n_items / config.n_days
-    hazard = expected * sales / max(sales.sum(), 1)
-    runs_out = random.random(config.n_items) < hazard
-    length = random.integers(3, 8, config.n_items)
-    item = np.flatnonzero(runs_out & (memory["out_until"] <= day + 1))
-    memory["out_until"][item] = day + 1 + length[item]
-    last = day + length[item]
-    rows = np.stack([item, np.full_like(item, day + 1), last], axis=1)
-    memory["stockouts"] = np.concatenate([memory["stockouts"], rows])
 
 
 def run_block(
@@ -178,21 +55,7 @@ def run_block(
     """
     visits = _Visits(world, day, customers, block, policy)
     visits.run()
-    return visits.tables(), visits.remembered(), visits.counts()
-
-
-def shop_policy(world: World) -> Policy:
-    """The shop's own: Plackett-Luce by popularity and segment, one request in ten uniform."""
-
-    def act(day: Day, situation: Situation, generator: np.random.Generator) -> Slates:
-        weights = day.weights[world.segment[situation.users], situation.shelf]
-        uniform = generator.random(len(situation)) < world.config.uniform_share
-        weights[uniform] = 1.0
-        columns, propensity = plackett_luce(weights, world.config.n_slots, generator)
-        items = np.take_along_axis(day.items[situation.shelf], columns, axis=1)
-        return Slates(items, propensity, uniform.astype(np.int64))
-
-    return act
+    return tables_of(visits.log()), visits.remembered(), visits.counts()
 
 
 class _Clicks(NamedTuple):
@@ -423,7 +286,7 @@ class _Visits:
     def _buy(self) -> None:
         """At the end of a session its cart is bought, or not; delivery, returns and ratings."""
         world, random = self.world, self.random["checkout"]
-        self.clicks = _joined(self.looks, ("session", "step", "slot"))
+        self.clicks = joined(self.looks, ("session", "step", "slot"))
         # A cart holds a product once: the first time it was put there.
         rows = np.flatnonzero(self.clicks["cart"])
         key = self.clicks["session"][rows] * world.config.n_items + self.clicks["item"][rows]
@@ -482,84 +345,26 @@ class _Visits:
         rows["due_day"][at[used]] = sold["used_up"][used]
         return rows
 
-    def tables(self) -> dict[str, Columns]:
-        """Columns of the day's tables; ``session`` and ``request`` are counted from 0."""
-        slates = _joined(self.slates, ("session", "step"))
-        tables = {
-            "sessions": {
-                "session": np.arange(len(self.users)),
-                "user": self.users,
-                "start": self.start,
-            },
-            "truth_sessions": {
-                "session": np.arange(len(self.users)),
-                "intent": self.intent,
-                "leaf": self.leaf,
-                **{f"wanted{k}": self.wanted[:, k] for k in range(3)},
-                "price_cap": self.price_cap,
-                "last_brand": self.last_brand,
-            },
-        }
-        tables |= self._request_tables(slates) | self._event_tables()
-        if self.key[0] == 0:
-            n_leaves, n_candidates = self.day.items.shape
-            tables["truth_shelves"] = {
-                "day": np.full(self.day.items.size, self.day.number),
-                "leaf": np.repeat(np.arange(n_leaves), n_candidates),
-                "item": self.day.items.ravel(),
-                "logit": self.day.logits.ravel(),
-            }
-        return {
-            name: {
-                key: values if key == "text" else _typed(key, values)
-                for key, values in table.items()
-            }
-            for name, table in tables.items()
-        }
-
-    def _request_tables(self, slates: Columns) -> dict[str, Columns]:
-        world, n = self.world, len(slates["session"])
-        n_slots = slates["item"].shape[1]
-        price = world.price * (1 - DISCOUNT * world.promoted(self.day.number))
-        impressions = {
-            "request": np.repeat(np.arange(n), n_slots),
-            "session": np.repeat(slates["session"], n_slots),
-            "user": np.repeat(self.users[slates["session"]], n_slots),
-            "item": slates["item"].ravel(),
-            "position": np.tile(np.arange(1, n_slots + 1), n),
-            "timestamp": np.repeat(slates["time"], n_slots),
-            "surface": np.repeat(slates["surface"], n_slots),
-            "policy": np.repeat(slates["policy"], n_slots),
-            "propensity": slates["propensity"].ravel(),
-            "price": price[slates["item"].ravel()],
-            "click": slates["click"].ravel(),
-        }
-        searches = np.flatnonzero(slates["surface"] == 0)
-        session = slates["session"][searches]
-        typed = self._queries(session)
-        return {
-            "impressions": impressions,
-            "truth_impressions": {"probability": slates["probability"].ravel()},
-            "truth_requests": {
-                "request": np.arange(n),
-                "session": slates["session"],
-                "leaf": slates["shelf"],
-                "surface": slates["surface"],
-                "satisfaction": slates["satisfaction"],
-                **{f"recent{k}": slates["recent"][:, k] for k in range(5)},
-            },
-            "queries": {
-                "request": searches,
-                "session": session,
-                "user": self.users[session],
-                "timestamp": slates["time"][searches],
-                "text": typed.texts,
-            },
-            "truth_queries": {
-                "request": searches,
-                "language": np.array(typed.languages, dtype=str) == LANGUAGES[1],
-            },
-        }
+    def log(self) -> Log:
+        """What happened, for the tables."""
+        slates = joined(self.slates, ("session", "step"))
+        return Log(
+            world=self.world,
+            day=self.day,
+            block=self.key[0],
+            users=self.users,
+            start=self.start,
+            intent=self.intent,
+            leaf=self.leaf,
+            wanted=self.wanted,
+            price_cap=self.price_cap,
+            last_brand=self.last_brand,
+            slates=slates,
+            queries=self._queries(slates["session"][slates["surface"] == 0]),
+            clicks=self.clicks,
+            cart_rows=self.cart_rows,
+            sold=self.sold,
+        )
 
     def _queries(self, session: Ints) -> Queries:
         """What a session types: its leaf and wishes, and the brand that a loyal customer likes."""
@@ -569,47 +374,6 @@ class _Visits:
         brand = np.where(named, self.last_brand[session], -1)
         writer = self.world.queries
         return writer.write(self.leaf[session], self.wanted[session], brand, random)
-
-    def _event_tables(self) -> dict[str, Columns]:
-        clicks, sold, rows = self.clicks, self.sold, self.cart_rows
-        world, end = self.world, START + DAY * self.world.config.n_days
-        price = world.price * (1 - DISCOUNT * world.promoted(self.day.number))
-        bought = {
-            "session": sold["session"],
-            "user": self.users[sold["session"]],
-            "item": sold["item"],
-            "timestamp": sold["time"],
-            "price": price[sold["item"]],
-            "quantity": sold["quantity"],
-            "returned": sold["returned"],
-        }
-        late = sold["time"] >= end
-        rated = sold["rated"] & (sold["rated_at"] < end)
-        return {
-            "clicks": {
-                "session": clicks["session"],
-                "user": self.users[clicks["session"]],
-                "item": clicks["item"],
-                "timestamp": clicks["time"],
-                "position": clicks["position"],
-                "surface": clicks["surface"],
-                "dwell": clicks["dwell"],
-            },
-            "carts": {
-                "session": clicks["session"][rows],
-                "user": self.users[clicks["session"][rows]],
-                "item": clicks["item"][rows],
-                "timestamp": (clicks["time"] + clicks["dwell"].astype(np.int64))[rows],
-            },
-            "purchases": {name: values[~late] for name, values in bought.items()},
-            "truth_late": {name: values[late] for name, values in bought.items()},
-            "ratings": {
-                "user": bought["user"][rated],
-                "item": bought["item"][rated],
-                "timestamp": sold["rated_at"][rated],
-                "rating": sold["rating"][rated],
-            },
-        }
 
 
 def goals(world: World, vectors: Floats, leaf: Ints, wanted: Ints) -> Floats:
@@ -629,23 +393,3 @@ def _choice_of(world: World, day: int) -> Choice:
         kept = (world, day, Choice(world, day))
         _CHOICES[0] = kept
     return kept[2]
-
-
-def _joined(parts: list[Columns], keys: tuple[str, ...]) -> Columns:
-    """All steps under each other, in the order of ``keys``."""
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    order = np.lexsort([columns[key] for key in reversed(keys)])
-    return {name: values[order] for name, values in columns.items()}
-
-
-_TYPES: dict[str, Any] = {
-    "logit": np.float32, "position": np.int8, "rating": np.int8, "quantity": np.int8,
-    "propensity": np.float32, "probability": np.float32, "satisfaction": np.float32,
-    "dwell": np.float32, "price": np.float32, "price_cap": np.float32, "timestamp": np.int64,
-    "start": np.int64, "intent": np.int8, "language": np.int8, "surface": np.int8,
-    "policy": np.int8, "returned": np.bool_, "click": np.bool_,
-}  # fmt: skip
-
-
-def _typed(name: str, values: NDArray[Any]) -> NDArray[Any]:
-    return values.astype(_TYPES.get(name, np.int32))

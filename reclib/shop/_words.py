@@ -162,7 +162,10 @@ HOUSEHOLDS = ("single", "couple", "family", "shared")
 
 INTENTS = ("buy", "compare", "browse", "gift", "reorder")
 INTENT_SHARES = (0.25, 0.30, 0.35, 0.05, 0.05)
+GIFT, REORDER = INTENT_SHARES[3], INTENT_SHARES[4]
 SURFACES = ("search", "recommendations", "related", "history")
+SURFACE_SHARES = {"search": 0.60, "recommendations": 0.22, "related": 0.18}
+LANGUAGES = ("en", "mixed")  # of a query
 POLICIES = ("softmax", "uniform")
 
 _ONSETS = ("Ba", "Co", "De", "Fi", "Ga", "Hu", "Ka", "Lo", "Mi", "Na", "Or", "Pe", "Ri", "Sa", "Ve")

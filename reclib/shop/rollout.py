@@ -39,16 +39,8 @@ from scipy.special import logit
 from threadpoolctl import threadpool_limits
 
 from reclib.shop._config import BLOCK, SimConfig
-from reclib.shop._visits import (
-    Day,
-    Policy,
-    Slates,
-    close_day,
-    first_memory,
-    open_day,
-    run_block,
-    shop_policy,
-)
+from reclib.shop._shelves import Day, Policy, Slates, close_day, first_memory, open_day, shop_policy
+from reclib.shop._visits import run_block
 from reclib.shop._world import World, build_world
 from reclib.shop.choice import Choice, Situation
 

@@ -54,8 +54,9 @@ from reclib.shop._config import SimConfig
 from reclib.shop._driver import Progress, Steps, run
 from reclib.shop._extras import advertising_of, media_of
 from reclib.shop._final import final_tables
+from reclib.shop._shelves import close_day, first_memory, open_day
 from reclib.shop._store import cache_folder, cached, kept, opened
-from reclib.shop._visits import LANGUAGES, close_day, first_memory, open_day, run_block
+from reclib.shop._visits import run_block
 from reclib.shop._world import World, build_world
 from reclib.shop.advertising import Advertising
 from reclib.shop.media import Media, cached_pictures
@@ -245,7 +246,7 @@ STEPS = Steps(
         "surface": words.SURFACES,
         "policy": words.POLICIES,
         "intent": words.INTENTS,
-        "language": LANGUAGES,
+        "language": words.LANGUAGES,
     },
 )
 

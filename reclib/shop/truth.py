@@ -31,18 +31,8 @@ from reclib.shop import _words as words
 from reclib.shop._catalogue import PARTS, Floats, Ints
 from reclib.shop._config import DAY, START
 from reclib.shop._extras import Graphs, graphs_of, reviews_of
-from reclib.shop._visits import (
-    GIFT,
-    REORDER,
-    SURFACE_SHARES,
-    Day,
-    Policy,
-    day_of,
-    goals,
-    popularity_logits,
-    segment_logits,
-    shop_policy,
-)
+from reclib.shop._shelves import Day, Policy, day_of, popularity_logits, segment_logits, shop_policy
+from reclib.shop._visits import goals
 from reclib.shop._world import World
 from reclib.shop.choice import (
     SURFACE_PULL,
@@ -355,7 +345,7 @@ class Truth:
         clicks = np.zeros_like(logits)
         desktop = world.desktop[users].astype(int)
         for surface, shelf in shelves.items():
-            probs = SURFACE_SHARES[surface] * sigmoid(logits + SURFACE_PULL[surface])
+            probs = words.SURFACE_SHARES[surface] * sigmoid(logits + SURFACE_PULL[surface])
             for rows, curves in self._examination_groups(desktop, world.segment[users]):
                 clicks[rows] += (shelf[rows] @ curves) * probs[rows]
         return (clicks * self._conversion(users)).astype(np.float32)
@@ -465,10 +455,10 @@ class Truth:
         """(B, L) probability of the leaf that a session, or the next purchase, looks for."""
         world = self._world
         n_leaves = taste_leaf.shape[1]
-        led = world.config.complement * (1 - GIFT - REORDER) * world.complements
-        led = led + REORDER * np.eye(n_leaves)
-        by_taste = (1 - GIFT - REORDER) * (1 - world.config.complement)
-        free = GIFT / n_leaves + by_taste * taste_leaf
+        led = world.config.complement * (1 - words.GIFT - words.REORDER) * world.complements
+        led = led + words.REORDER * np.eye(n_leaves)
+        by_taste = (1 - words.GIFT - words.REORDER) * (1 - world.config.complement)
+        free = words.GIFT / n_leaves + by_taste * taste_leaf
         if last_items is None:
             return free @ np.linalg.inv(np.eye(n_leaves) - led)
         last = self._ids("last_items", last_items, world.config.n_items, 1, low=-1)
@@ -477,7 +467,7 @@ class Truth:
         leaf = world.leaves[last]
         after = free + led[leaf]
         after = (1 - self.stay) * after + self.stay * np.eye(n_leaves)[leaf]
-        first = GIFT / n_leaves + (1 - GIFT) * taste_leaf
+        first = words.GIFT / n_leaves + (1 - words.GIFT) * taste_leaf
         return np.where(last[:, None] >= 0, after, first)
 
     def _by_day(self, requests: ArrayLike) -> list[tuple[Day, NDArray[np.intp], Situation]]:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.stats import chisquare
 
 from reclib.shop import SimConfig
-from reclib.shop._visits import first_memory, goals, open_day
+from reclib.shop._shelves import first_memory, open_day
+from reclib.shop._visits import goals
 from reclib.shop._world import World, build_world
 from reclib.shop.choice import Choice, Situation, cart_intent, checkout, plackett_luce, sigmoid
 

@@ -17,7 +17,8 @@ from scipy.stats import chisquare
 from reclib.shop import Shop, SimConfig, _config, load, open_shop, simulate
 from reclib.shop import _words as words
 from reclib.shop._catalogue import geometry_of
-from reclib.shop._visits import first_memory, open_day, run_block
+from reclib.shop._shelves import first_memory, open_day
+from reclib.shop._visits import run_block
 from reclib.shop._world import World, build_world
 from reclib.shop.realism import fitted_eta
 from reclib.shop.simulation import PUBLIC

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from reclib.shop import Shop, SimConfig, simulate
-from reclib.shop._visits import Day, Policy, Slates, popularity_logits, segment_logits, shop_policy
+from reclib.shop._shelves import Day, Policy, Slates, popularity_logits, segment_logits, shop_policy
 from reclib.shop.choice import Choice, Situation, plackett_luce
 from reclib.shop.truth import Truth
 
