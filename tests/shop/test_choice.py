@@ -19,7 +19,7 @@ from reclib.shop._world import World, build_world
 from reclib.shop.choice import Choice, Situation, cart_intent, checkout, plackett_luce, sigmoid
 
 SURFACES = ("search", "recommendations", "related")
-DAY = 30  # new products are there, and a season that is not at its turning point
+DAY = 38  # some products are new, some no longer, and the season is not at a turning point
 
 
 @pytest.fixture(scope="module")
