@@ -12,6 +12,9 @@ import pandas as pd
 import pytest
 from numpy.typing import NDArray
 
+from reclib.collaborative import ContentKNN, ItemKNN, Popularity
+from reclib.foundations.evaluation import Cases, Report, cases_from_split, compare, evaluate
+from reclib.foundations.splitting import split_last
 from reclib.shop import Shop, SimConfig, simulate
 from reclib.shop import _words as words
 from reclib.shop._shelves import Day, Policy, Slates, popularity_logits, segment_logits, shop_policy
@@ -563,6 +566,61 @@ def test_vectors_are_sums_of_attribute_vectors_in_known_shares(tiny: Shop) -> No
     fitted = features @ np.linalg.lstsq(features, vectors, rcond=None)[0]
     unexplained = ((vectors - fitted) ** 2).sum() / ((vectors - vectors.mean(0)) ** 2).sum()
     assert unexplained < 2 * shares["noise"]
+
+
+# --- what chapters stand on
+
+
+class RandomScores:
+    def score(self, users: Ints, items: None = None) -> Floats:
+        return np.random.default_rng(0).random((len(users), 300))
+
+
+@pytest.fixture(scope="module")
+def judged() -> tuple[Shop, Cases, dict[str, Report]]:
+    shop = simulate(dataclasses.replace(SimConfig.of("tiny", 1), n_users=2_000))
+    split = split_last(shop.interactions.deduplicated())
+    cases = cases_from_split(split)
+    train = split.train_and_validation
+    models: dict[str, Any] = {
+        "random": RandomScores(),
+        "popularity": Popularity().fit(train),
+        "content": ContentKNN(n_neighbors=100).fit(train, item_features=shop.item_features),
+        "neighbors": ItemKNN(n_neighbors=100).fit(train),
+        "oracle": shop.truth.oracle(),
+    }
+    return shop, cases, {name: evaluate(model, cases) for name, model in models.items()}
+
+
+@pytest.mark.parametrize(
+    ("worse", "better", "factor"),
+    [
+        ("random", "popularity", 3.0),
+        ("popularity", "neighbors", 1.3),
+        ("neighbors", "oracle", 1.1),
+    ],
+)
+def test_models_are_ordered_as_chapters_say(
+    judged: tuple[Shop, Cases, dict[str, Report]], worse: str, better: str, factor: float
+) -> None:
+    reports = judged[2]
+    assert reports[better]["ndcg@10"] > factor * reports[worse]["ndcg@10"]
+    pair = compare({worse: reports[worse], better: reports[better]})
+    assert pair["difference_low"].iloc[1] > 0
+
+
+def test_attributes_find_cold_products_that_popularity_cannot(
+    judged: tuple[Shop, Cases, dict[str, Report]],
+) -> None:
+    shop, cases, reports = judged
+    cold = np.isin(cases.targets.items, shop.truth.cold_items)
+    assert cold.sum() > 80
+    gain = [reports[name].values["ndcg@10"][cold] for name in ("content", "popularity")]
+    difference = gain[0] - gain[1]
+    assert difference.mean() > 3 * difference.std() / len(difference) ** 0.5
+
+
+# --- errors
 
 
 @pytest.mark.parametrize(
