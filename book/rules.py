@@ -624,7 +624,7 @@ def truth_is_kept_apart(tree: Path) -> Problems:
         if name.startswith(MAY_TOUCH_TRUTH):
             continue
         for node in ast.walk(ast.parse(text)):
-            if _reads_truth(node):
+            if isinstance(node, ast.stmt | ast.expr) and _reads_truth(node):
                 problems.append(f"{name}: line {node.lineno} must not read the shop's truth")
     return problems
 

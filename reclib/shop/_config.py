@@ -126,8 +126,6 @@ class SimConfig:
         """Check every setting once, here."""
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name == "profile":
-                continue
             if field.name in _CHOICES:
                 if value not in _CHOICES[field.name]:
                     names = sorted(_CHOICES[field.name])
@@ -175,7 +173,12 @@ class SimConfig:
         return replace(self, domain=domain, n_items=_N_ITEMS[domain][self.profile])
 
 
-_CHOICES = {"domain": DOMAINS, "world": tuple(WORLDS), "click_model": CLICK_MODELS}
+_CHOICES = {
+    "profile": tuple(_PROFILES),
+    "domain": DOMAINS,
+    "world": tuple(WORLDS),
+    "click_model": CLICK_MODELS,
+}
 _BOUNDS: dict[str, tuple[float, float]] = {
     "seed": (0, math.inf),
     "n_items": (70, 1_000_000),

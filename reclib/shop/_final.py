@@ -26,13 +26,16 @@ def final_tables(world: World, memory: Mapping[str, Any]) -> dict[str, pd.DataFr
         for item in np.flatnonzero(world.promoted(week))
     ]
     promotions = pd.DataFrame(promoted, columns=["item", "first_day", "last_day"])
+    outs = pd.DataFrame(memory["stockouts"], columns=["item", "first_day", "last_day"])
+    outs = outs[outs["first_day"] < config.n_days].reset_index(drop=True)
+    outs["last_day"] = outs["last_day"].clip(upper=config.n_days - 1)
     return {
         "products": products,
         "users": world.users,
         "texts": texts.table,
         "truth_mentions": texts.mentions,
         "promotions": promotions.assign(discount=DISCOUNT),
-        "stockouts": pd.DataFrame(memory["stockouts"], columns=["item", "first_day", "last_day"]),
+        "stockouts": outs,
         "truth_users": pd.DataFrame(
             {
                 name: memory[f"customer/{name}"]

@@ -1,8 +1,8 @@
 """How a customer chooses: the one model behind the log, the environments and the oracle.
 
 P(click on item i at slot k) = P(look at k) A_k, with the attraction A = sigmoid of the sum of
-surface, taste(u, i), goal(g, i), price, popularity, bait, w_S S, repeat, season, brand, novelty and
--.3 (mean cosine with the products above - the shelf's mean);
+surface, taste(u, i), goal(g, i), price, -.8 above the price cap, popularity, bait, w_S S, repeat,
+season, brand, novelty and -.3 (mean cosine with the products above - the shelf's mean);
 taste = 1.8 sqrt(K) <u, v_i> - level(u), goal = .6 sqrt(K) <g, v_i - mean of the shelf>.
 A click puts a product into the cart with a probability of its own; the cart is bought as a whole
 or left.

@@ -322,8 +322,9 @@ class Truth:
         distribution of the walk from purchase to complement); with it, those that follow a
         purchase of that product, in the same session or the next, and its brand is preferred:
         what a perfect sequence model would know. Expected examination is a mean-field value (see
-        `shelf_examination`); wanted attributes, the products above, satisfaction and second looks
-        are not counted.
+        `shelf_examination`); wanted attributes, the products above, satisfaction, second looks, and
+        that a cart holds a product once, are not counted, nor that a goal follows the customer to
+        the shelves of other leaves, for which "related" comes out a fifth too low.
 
         Args:
             users: (B,) ids.
