@@ -794,3 +794,29 @@ def test_the_shop_of_chance_shows_every_candidate_equally_often(tiny: Shop) -> N
     there = tiny.truth.candidates(requests)
     place = (there == uniform["item"].to_numpy()[:, None]).argmax(1)
     assert chisquare(np.bincount(place, minlength=60)).pvalue > 0.001
+
+
+def test_one_two_and_four_processes_write_the_same_bytes(tmp_path: Path) -> None:
+    config = dataclasses.replace(SimConfig.of("tiny", 0), n_users=3_500, n_days=2)  # four blocks
+    files = {}
+    for workers in (1, 2, 4):
+        simulate(config, tmp_path / str(workers), workers=workers)
+        files[workers] = (tmp_path / str(workers) / "shop.json").read_text()  # all checksums
+    assert "purchases" in files[1] and files[1] == files[2] == files[4]
+
+
+def test_a_run_that_was_cut_ends_with_the_same_bytes(tmp_path: Path) -> None:
+    config = dataclasses.replace(SimConfig.of("tiny", 0), n_users=1_500, n_days=4)
+    simulate(config, tmp_path / "whole")
+
+    def stop(day: int, n_days: int) -> None:
+        if day == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(config, tmp_path / "cut", progress=stop)
+    days: list[int] = []
+    simulate(config, tmp_path / "cut", progress=lambda day, n_days: days.append(day))
+    assert days[0] == 2  # the first two days were kept
+    names = [(tmp_path / name / "shop.json").read_text() for name in ("whole", "cut")]
+    assert names[0] == names[1]
