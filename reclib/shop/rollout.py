@@ -21,6 +21,10 @@ Differences from the paper: RecSim is not reproduced. Against the shop's specifi
    round (specification: the best one), so that the gain is not inflated by the choice.
 3. The myopic policy ranks by the attraction of each product seen alone. Similarity to the products
    above, and clicks that the cascade cuts off, are not planned.
+4. Gains are smaller than in the check problem, where a slate has one bait for all: in default 3.1 %
+   and in longterm 4.8 % (12.9 and 70.5 %), in control -.4 %, within its error; 1,000 customers,
+   120 days, six seeds (three in control). No threshold is better than never to bait beyond the
+   error: satisfaction is below -1 on at most .2 % of the customers' days.
 
 Chapter: shop/simulation.
 """
