@@ -27,6 +27,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from reclib.foundations.interactions import Interactions
 from reclib.shop import _words as words
 from reclib.shop._catalogue import PARTS, Floats, Ints
 from reclib.shop._config import DAY, START
@@ -351,9 +352,23 @@ class Truth:
                 clicks[rows] += (shelf[rows] @ curves) * probs[rows]
         return (clicks * self._conversion(users)).astype(np.float32)
 
-    def oracle(self) -> Oracle:
-        """The recommender that scores by `relevance`: as good as static scores can be."""
-        return Oracle(self)
+    def oracle(self, history: Interactions | None = None) -> Oracle:
+        """The recommender that scores by `relevance`.
+
+        Args:
+            history: what was bought; the oracle then also knows each customer's last purchase,
+                as a model of sequences does. None: as good as scores can be that only the
+                customer's taste tells, whatever was bought last.
+        """
+        if history is None:
+            return Oracle(self)
+        n_users, n_items = self._config.n_users, self._config.n_items
+        if (history.n_users, history.n_items) != (n_users, n_items):
+            raise ValueError(
+                f"history must have {n_users} users and {n_items} items, "
+                f"got {history.n_users} and {history.n_items}"
+            )
+        return Oracle(self, history.histories().pad(1)[:, 0])
 
     @cached_property
     def shelf_examination(self) -> Floats:
@@ -507,12 +522,14 @@ class Truth:
 class Oracle:
     """The recommender that knows the customers: scores are `Truth.relevance`."""
 
-    def __init__(self, truth: Truth) -> None:
-        self.truth = truth
+    def __init__(self, truth: Truth, last_items: Ints | None = None) -> None:
+        """``last_items``: (U,) product bought last, -1 for none; None: not known."""
+        self.truth, self.last_items = truth, last_items
 
     def score(self, users: ArrayLike, items: ArrayLike | None = None) -> NDArray[np.float32]:
         """(B, I) expected purchases, or (B, C) of the candidates ``items`` (B, C)."""
-        scores = self.truth.relevance(users)
+        last = None if self.last_items is None else self.last_items[np.asarray(users)]
+        scores = self.truth.relevance(users, last)
         if items is None:
             return scores
         return np.take_along_axis(scores, np.asarray(items), axis=1)

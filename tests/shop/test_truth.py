@@ -10,10 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from reclib.collaborative import ContentKNN, ItemKNN, Popularity
 from reclib.foundations.evaluation import Cases, Report, cases_from_split, compare, evaluate
+from reclib.foundations.interactions import Interactions
 from reclib.foundations.splitting import split_last
 from reclib.shop import Shop, SimConfig, simulate
 from reclib.shop import _words as words
@@ -410,6 +412,20 @@ def test_expected_examination_agrees_with_drawn_slates(tiny: Shop) -> None:
         assert abs(expected.sum() / drawn.sum() - 1) < 0.02
         assert np.abs(expected - drawn).max() < 0.03
         assert expected.max() > 0.3
+
+
+def test_the_oracle_can_be_told_what_was_bought_last(tiny: Shop) -> None:
+    bought = tiny.interactions
+    users = np.arange(0, tiny.config.n_users, 7)
+    last = np.full(tiny.config.n_users, -1)
+    for user, item in zip(bought.users, bought.items, strict=True):  # oldest first
+        last[user] = item
+    told = tiny.truth.oracle(bought)
+    assert_array_equal(told.score(users), tiny.truth.relevance(users, last[users]))
+    items = np.tile([[4, 0, 299]], (len(users), 1))
+    assert_array_equal(told.score(users, items), told.score(users)[:, [4, 0, 299]])
+    with pytest.raises(ValueError, match="history must have 400 users and 300 items, got 2 and 3"):
+        tiny.truth.oracle(Interactions([0], [1], n_users=2, n_items=3))
 
 
 def test_the_oracle_scores_candidates_as_in_the_full_list(tiny: Shop) -> None:
