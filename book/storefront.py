@@ -93,8 +93,8 @@ SHELVES: list[Shelf] = [
     Shelf(
         "oracle",
         "The oracle",
-        "knows what this customer likes, which no shop does; only chance is beyond it",
-        "foundations/evaluation",
+        "knows what this customer likes, which no shop does",
+        "shop/simulation",
         lambda shop, split: shop.truth.oracle(),
     ),
 ]
