@@ -36,7 +36,7 @@ def load(name: str, **options: Any) -> Any:
 
     Args:
         name: e.g. ``"s3rec-beauty"`` or its alias ``"amazon-beauty"``; ``"shop"`` is simulated.
-        options: only for ``"shop"``: those of ``reclib.shop.load``, such as ``profile`` and ``seed``.
+        options: only for ``"shop"``: those of ``reclib.shop.load`` (``profile``, ``seed``...).
 
     Returns:
         A ``Dataset``; for ``"shop"`` a ``reclib.shop.Shop``, which has the same attributes
