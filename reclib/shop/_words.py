@@ -79,7 +79,7 @@ _LOOKS = {
         "T-shirt", "Shirt", "Jumper", "Jacket", "Coat", "Pyjamas", "Running vest", "Team shirt",
     ),
     "trousers": ("Jeans", "Trousers"),
-    "dress": ("Skirt", "Dressing gown", "Tent", "Curtain", "Shower curtain"),
+    "dress": ("Skirt", "Dressing gown"),
     "shoe": ("Trainers", "Boots", "Sandals", "Hiking boots", "Running shoes"),
     "bag": ("Backpack", "Handbag", "Suitcase", "Rucksack", "Kit bag"),
     "round": (
@@ -94,13 +94,13 @@ _LOOKS = {
     "textile": (
         "Belt", "Scarf", "Cushion", "Rug", "Duvet cover", "Pillow", "Blanket", "Bath towel",
         "Hand towel", "Bath mat", "Baby blanket", "Hammock", "Sleeping bag", "Yoga mat",
-        "Climbing rope",
+        "Climbing rope", "Curtain", "Shower curtain",
     ),
     "furniture": ("Side table", "Armchair", "Garden chair"),
     "tool": ("Chef's knife", "Spade", "Secateurs", "Dumbbell", "Tennis racket"),
     "box": (
         "Chopping board", "Lunch box", "Picture frame", "Soap", "Yoga block", "Board game",
-        "Card game", "Building blocks", "Model kit", "Paint set",
+        "Card game", "Building blocks", "Model kit", "Paint set", "Tent",
     ),
 }  # fmt: skip
 SHAPE_OF = {leaf: shape for shape, leaves in _LOOKS.items() for leaf in leaves}

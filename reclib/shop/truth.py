@@ -29,7 +29,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from reclib.foundations.interactions import Interactions
 from reclib.shop import _words as words
-from reclib.shop._catalogue import PARTS, Floats, Ints
+from reclib.shop._catalogue import PARTS, WANTED, Floats, Ints
 from reclib.shop._config import DAY, START
 from reclib.shop._extras import Graphs, graphs_of, reviews_of
 from reclib.shop._shelves import Day, Policy, day_of, popularity_logits, segment_logits, shop_policy
@@ -120,6 +120,16 @@ class Truth:
     def sessions(self) -> pd.DataFrame:
         """session, intent, leaf, wanted0..2 (codes, -1 none), price_cap, last_brand."""
         return self._tables["truth_sessions"]
+
+    @property
+    def leaf_names(self) -> tuple[str, ...]:
+        """(L,) names of the codes in ``sessions.leaf`` and ``requests.leaf``."""
+        return self._world.leaf_names
+
+    @property
+    def wanted_names(self) -> tuple[tuple[str, str], ...]:
+        """(attribute, value) of each code in ``sessions.wanted0`` to ``wanted2``."""
+        return WANTED
 
     @property
     def requests(self) -> pd.DataFrame:

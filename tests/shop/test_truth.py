@@ -414,6 +414,22 @@ def test_expected_examination_agrees_with_drawn_slates(tiny: Shop) -> None:
         assert expected.max() > 0.3
 
 
+def test_the_codes_of_wishes_and_leaves_have_names(tiny: Shop) -> None:
+    truth, products = tiny.truth, tiny.products
+    # A product of the leaf that was asked for has what was wanted, so the names fit the codes.
+    wished = truth.sessions[truth.sessions["wanted0"] >= 0].head(300)
+    for leaf, code in wished[["leaf", "wanted0"]].itertuples(index=False):
+        attribute, value = truth.wanted_names[code]
+        assert value in set(products[attribute])
+        assert truth.leaf_names[leaf] in set(products["leaf"])
+    fits = [
+        (products.loc[products["leaf"] == truth.leaf_names[leaf], truth.wanted_names[code][0]]
+         == truth.wanted_names[code][1]).any()
+        for leaf, code in wished[["leaf", "wanted0"]].itertuples(index=False)
+    ]  # fmt: skip
+    assert np.mean(fits) > 0.97  # a wish may come from a neighbouring leaf when the own is empty
+
+
 def test_the_oracle_can_be_told_what_was_bought_last(tiny: Shop) -> None:
     bought = tiny.interactions
     users = np.arange(0, tiny.config.n_users, 7)
