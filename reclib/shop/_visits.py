@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr, ndtri
 
 from reclib.shop import _words as words
 from reclib.shop._catalogue import Floats, Ints, edges_of, sample_edges, sample_rows, unit
@@ -28,6 +29,7 @@ _REVISIT, _LEAVE, _LEAVE_EMPTY, _TEMPER = 0.16, 0.22, 0.12, 10.0
 _MOST_WANTED = np.array([3, 2, 1, 1, 0])  # attributes a session asks for, by intent
 _HISTORY = words.SURFACES.index("history")
 _BUY, _GIFT_INTENT, _REORDER_INTENT = (words.INTENTS.index(x) for x in ("buy", "gift", "reorder"))
+_DAWN, _NIGHT = ndtr((0.5 - 16) / 4), ndtr((22.5 - 16) / 4)
 _CONSUMED_DAYS, _DUE_SHARE = 30.0, 0.4
 _DELAY = 8 * 3600.0
 _RETURNED = -2.9  # logit of the share of purchases that go back
@@ -125,7 +127,8 @@ class _Visits:
         leaf = np.where(known & (self.intent == _REORDER_INTENT), last, leaf)
         self.leaf = np.where(due, world.leaves[self.due_item], leaf)
         self._wish(random)
-        hour = np.clip(random.normal(16, 4, n), 0.5, 22.5)
+        quantile = ndtr(random.normal(size=n))
+        hour = 16 + 4 * ndtri(_DAWN + quantile * (_NIGHT - _DAWN))  # normal, cut at both ends
         self.start = START + day * DAY + (3600 * hour).astype(np.int64)
 
     def _wish(self, random: np.random.Generator) -> None:
