@@ -137,7 +137,7 @@ def shop_policy(world: World) -> Policy:
         uniform = generator.random(len(situation)) < world.config.uniform_share
         weights[uniform] = 1.0
         columns, propensity = plackett_luce(weights, world.config.n_slots, generator)
-        items = np.take_along_axis(day.items[situation.shelf], columns, axis=1)
+        items = day.items[situation.shelf[:, None], columns]
         return Slates(items, propensity, uniform.astype(np.int64))
 
     return act

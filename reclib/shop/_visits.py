@@ -55,7 +55,7 @@ def run_block(
         Columns of the tables, with ``session`` and ``request`` counted from 0; the customers'
         rows after the day; and counts (I,) of clicks and sales.
     """
-    visits = _Visits(world, day, customers, block, policy)
+    visits = Visits(world, day, customers, block, policy)
     visits.run()
     return tables_of(visits.log()), visits.remembered(), visits.counts()
 
@@ -69,7 +69,7 @@ class _Clicks(NamedTuple):
     surface: Ints
 
 
-class _Visits:
+class Visits:
     """The sessions of one block and day; all that are live take a step together.
 
     A step is a request with a slate, or a second look at a product (surface ``history``).

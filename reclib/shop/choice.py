@@ -244,10 +244,10 @@ def plackett_luce(
         columns (B, n_slots), and the probability of each given those before it.
     """
     clocks = generator.standard_exponential(weights.shape, dtype=_SINGLE) / weights
+    rows = np.arange(len(weights))[:, None]
     columns = np.argpartition(clocks, n_slots - 1, axis=1)[:, :n_slots]
-    rank = np.take_along_axis(clocks, columns, axis=1).argsort(axis=1)
-    columns = np.take_along_axis(columns, rank, axis=1)
-    chosen = np.take_along_axis(weights, columns, axis=1)
+    columns = columns[rows, clocks[rows, columns].argsort(axis=1)]
+    chosen = weights[rows, columns]
     rest = np.maximum(weights.sum(1) - chosen.sum(1), 0)  # the weight of those never drawn
     left = rest[:, None] + chosen[:, ::-1].cumsum(1)[:, ::-1]
     return columns, chosen / left
