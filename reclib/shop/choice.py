@@ -104,7 +104,6 @@ class Choice:
         self._table[:, -3] = world.pull(day)
         self._table[:, -2] = self._gap
         self._table[:, -1] = world.is_new(day)
-        self._look = np.arange(1, config.n_slots + 1)
         self._pull = np.array([SURFACE_PULL[name] for name in words.SURFACES[:3]])
 
     def attraction(self, situation: Situation, items: Ints) -> Floats:
