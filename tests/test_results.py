@@ -72,3 +72,62 @@ def test_the_code_of_today_computes_the_recorded_numbers(row: str, make) -> None
     report = evaluate(model, cases_from_split(split), k=(5, 10, 20))
     for metric, value in found["metrics"].items():
         assert report[metric] == pytest.approx(value["mean"], abs=1e-3 if row == "ease" else 1e-9)
+
+
+# --- the simulated shop
+
+
+def means(row: str) -> dict[str, float]:
+    return {name: value["mean"] for name, value in record(row)["metrics"].items()}
+
+
+def test_four_small_shops_look_like_real_ones() -> None:
+    found = record("shop-realism")
+    assert found["note"] == "all in the accepted range"
+    assert {name.split(", ")[1] for name in found["metrics"]} == {f"seed {k}" for k in range(4)}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_models_stand_between_chance_and_truth_in_a_certain_order(seed: int) -> None:
+    metrics = record("shop-ranking")["metrics"]
+    normalised = {
+        name: metrics[f"normalised nDCG@10, seed {seed}, {name}"]["mean"]
+        for name in ("popularity", "item neighbours", "EASE")
+    }
+    assert 0.2 <= normalised["popularity"] <= 0.5
+    assert 0.4 <= max(normalised["item neighbours"], normalised["EASE"]) <= 0.9
+    for name in ("popularity", "item neighbours", "EASE", "oracle"):
+        assert metrics[f"ahead of the one before, seed {seed}, {name}"]["low"] > 0
+
+
+def test_planning_pays_where_it_must_and_only_there() -> None:
+    found = means("shop-satisfaction")
+    assert abs(found["gain at S = 0, control, planner"]) <= 0.01
+    assert 0.08 <= found["gain at S = 0, default, planner"] <= 0.20
+    assert found["gain at S = 0, longterm, planner"] >= 0.30
+
+
+def test_bait_thresholds_keep_that_order_in_the_whole_shop() -> None:
+    metrics = record("shop-thresholds")["metrics"]
+    control = metrics["gain, control, best threshold"]
+    assert control["low"] <= 0.005 and control["mean"] < 0.01
+    for name in ("default less control", "longterm less default"):
+        assert metrics[f"gain, {name}, best threshold"]["low"] > 0
+
+
+def test_randomised_slates_recover_the_position_bias() -> None:
+    found = means("shop-position-bias")
+    for device in ("mobile", "desktop"):
+        assert abs(found[f"eta, fitted, {device}"] - found[f"eta, true, {device}"]) <= 0.05
+
+
+def test_the_shop_is_as_fast_and_small_as_promised() -> None:
+    found, full = record("shop-speed"), record("shop-full")
+    seconds = found["seconds"]
+    assert seconds["tiny"] <= 2 and seconds["small, 1 process"] <= 45
+    assert seconds["2,000 pictures"] <= 6 and seconds["open small"] <= 1.5
+    assert means("shop-speed")["value, million a second, sessions alone"] >= 1
+    assert found["memory_mib"]["small"] <= 2000 * 1e6 / 2**20
+    assert full["memory_mib"]["this process"] <= 8000 * 1e6 / 2**20
+    days = [full["metrics"][f"seconds, a day, day {day}"]["mean"] for day in range(2, 7)]
+    assert max(days) < 1.5 * min(days)  # the first day starts the processes
