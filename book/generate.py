@@ -310,7 +310,8 @@ def _format_metric(value: Any) -> str:
     mean = _mean(value)
     if mean is None:
         return "–"
-    text = f"{mean:.4f}".removeprefix("0") if abs(mean) < 1 else f"{mean:.3f}"
+    mean = round(mean, 4) + 0.0  # no negative zero
+    text = f"{mean:.4f}".replace("0.", ".", 1) if abs(mean) < 1 else f"{mean:.4g}"
     if isinstance(value, Mapping):
         if value.get("low") is not None and value.get("high") is not None:
             half = (float(value["high"]) - float(value["low"])) / 2
@@ -390,8 +391,10 @@ def _comparison_table(row: Mapping[str, Any]) -> str:
         _cells([model, *(_format_metric(row["metrics"].get(f"{k}, {model}")) for k in kinds)])
         for model in models
     ]
-    head = [_cells(["model", *kinds]), "|" + "---|" * (len(kinds) + 1)]
-    tail = _joined([f"Ours, row `{row['row']}`", row.get("note") or ""])
+    first = "" if row["dataset"] == SIMULATED else "model"
+    head = [_cells([first, *kinds]), "|" + "---|" * (len(kinds) + 1)]
+    cost = [_seconds(row.get("seconds") or {}), _mebibytes(row.get("memory_mib") or {})]
+    tail = _joined([f"Ours, row `{row['row']}`", row.get("note") or "", *cost])
     return "\n".join([*head, *lines]) + f"\n\n{tail}."
 
 
@@ -455,7 +458,7 @@ def render_results(root: Path) -> str:
         lines = [f"`{dataset}`: {split}."]
         if simulated:
             lines.append("Simulated data: nothing published is comparable.")
-        title = "The simulated shop" if simulated else f"{dataset}, {split}"
+        title = f"The simulated shop: {split}" if simulated else f"{dataset}, {split}"
         tables = [_comparison_table(row) for row in mine if _is_comparison(row)]
         plain = [row for row in mine if not _is_comparison(row)]
         if plain:
