@@ -134,7 +134,7 @@ def thresholds() -> dict[str, Any]:
         difference = gains[more][:, 0] - gains[less][:, 0]
         metrics[f"gain, {more} less {less}, best threshold"] = _over_seeds(difference)
     protocol = (
-        "1,000 customers, 300 products, 60 days; clicks over those of the policy that ranks by the "
+        "1,000 customers, 300 products, 120 days; clicks over those of the policy that ranks by the "  # noqa: E501
         "true click probability; the threshold is chosen on the other half of the customers"
     )
     note = "intervals over six seeds, Student's t; paired by seed"
@@ -142,8 +142,8 @@ def thresholds() -> dict[str, Any]:
 
 
 def _threshold(seed: int, world: str) -> tuple[float, float, float]:
-    config = replace(SimConfig.of("tiny", seed, world=world), n_users=1_000, n_days=60)
-    found = threshold_gain(config)
+    config = replace(SimConfig.of("tiny", seed, world=world), n_users=1_000, n_days=120)
+    found = threshold_gain(config, thresholds=(-np.inf, -1.0, -0.5, 0.0))
     never = -np.inf
     return found.best.value, found.gains[never].value, found.visits[never].value
 
