@@ -573,6 +573,22 @@ def test_simulated_rows_never_stand_beside_published_ones(results_tree):
     assert text.count("shop_ease") == 1
 
 
+def test_a_simulated_row_has_a_heading_of_its_own_and_says_its_cost(results_tree):
+    metrics = {
+        "gain, control, planner": {"mean": -2e-10, "n_seeds": 1},
+        "gain, default, planner": {"mean": 2.5844, "n_seeds": 1},
+    }
+    row = result(
+        dataset="shop", split="worlds", metrics=metrics, note="",
+        seconds={"tiny": 0.9}, memory_mib={"small": 169.3},
+    )  # fmt: skip
+    text = generate.render_results(results_tree(shop_worlds=row))
+    lines = section(text, "The simulated shop: worlds").splitlines()
+    assert "|  | gain, control | gain, default |" in lines
+    assert "| planner | .0000 | 2.584 |" in lines  # no negative zero
+    assert "Ours, row `shop_worlds`; tiny 0.90 s; small 169 MiB." in lines
+
+
 def test_rows_are_ordered_by_the_last_metric(results_tree):
     weak = result(model="Weak", metrics={"ndcg@10": 0.001})
     lines = section(generate.render_results(results_tree(a=weak, b=result())), "Amazon Beauty")
