@@ -5,7 +5,8 @@ A folder holds ``model.json`` (class, options, sizes, versions, sha256) and
 gives ``Class(**options)`` with ``set_state(state)``, every array bit for bit as it was.
 
 - Options are the constructor's parameters, read from the attributes of the same name. They must be
-  JSON values; a tuple comes back as a tuple, a NumPy scalar as a Python number.
+  JSON values; a tuple comes back as a tuple, a NumPy scalar as a Python number. Where the default
+  is a dataclass, the option is one too: its fields are written, and its class is the default's.
 - A save is complete or did not happen. The tensors are named by their sha256 and written first;
   renaming ``model.json`` is the one step that turns the folder from the old model to the new, so a
   full disk or a killed process leaves the old model. One process saves to a folder at a time.
@@ -19,6 +20,7 @@ Chapter: ``foundations/first_recommender``.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import inspect
 import json
@@ -62,7 +64,8 @@ def save(model: _Model, folder: str | os.PathLike[str]) -> Path:
         The folder.
 
     Raises:
-        ValueError: if an option is not a JSON value or an array is not numeric.
+        ValueError: if an option is neither a JSON value nor a dataclass of them, or an array is not
+            numeric.
         OSError: if the folder cannot be written; an older model in it is then unharmed.
     """
     options, arrays = _options(model), _arrays(model.state())
@@ -123,7 +126,7 @@ def load(model_class: type[_M], folder: str | os.PathLike[str]) -> _M:
             f"model_class must be {description['class']}, the class saved in {folder}, "
             f"got {_class_name(model_class)}"
         )
-    options = description["options"]
+    options = _rebuilt(model_class, description["options"], folder / "model.json")
     try:
         inspect.signature(model_class).bind(**options)
     except TypeError as error:
@@ -152,8 +155,30 @@ def _options(model: Any) -> dict[str, Any]:
             raise ValueError(f"{type(model).__name__} must name its options, got {parameter}")
         if not hasattr(model, name):
             raise ValueError(f"{type(model).__name__} must store option {name}, got no attribute")
-        options[name] = _encoded(name, getattr(model, name))
+        value = getattr(model, name)
+        if not dataclasses.is_dataclass(parameter.default):
+            options[name] = _encoded(name, value)
+            continue
+        kind = type(parameter.default)
+        if type(value) is not kind:
+            raise ValueError(f"option {name} must be {kind.__name__}, got {value!r}")
+        fields = [field.name for field in dataclasses.fields(kind) if field.init]
+        options[name] = {f: _encoded(f"{name}.{f}", getattr(value, f)) for f in fields}
     return options
+
+
+def _rebuilt(model_class: type, options: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The options with each dataclass made from its fields; its class is that of the default."""
+    rebuilt = dict(options)
+    for name, parameter in inspect.signature(model_class).parameters.items():
+        if name not in options or not dataclasses.is_dataclass(parameter.default):
+            continue
+        kind: Any = type(parameter.default)
+        try:
+            rebuilt[name] = kind(**options[name])
+        except (TypeError, ValueError) as error:  # an unknown field, or a value out of range
+            raise ValueError(f"{name} in {path} must be {kind.__name__}: {error}") from None
+    return rebuilt
 
 
 def _encoded(name: str, value: Any) -> Any:

@@ -6,6 +6,7 @@ import pickle
 import re
 import stat
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,68 @@ def test_saved_files_have_the_permissions_of_any_new_file(tmp_path):
     assert modes == {usual}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """Options that several models share."""
+
+    epochs: int = 20
+    betas: tuple[float, float] = (0.9, 0.999)
+    device: str | None = None
+    steps: int = field(init=False, default=7)
+
+    def __post_init__(self):
+        if self.epochs < 1:
+            raise ValueError(f"epochs must be at least 1, got {self.epochs}")
+
+
+class Trained(Fake):
+    """Has an option that is a dataclass."""
+
+    def __init__(self, *, schedule=Schedule(), seed=0):
+        super().__init__(seed=seed)
+        self.schedule = schedule
+
+
+def test_an_option_that_is_a_dataclass_comes_back_as_one(tmp_path):
+    schedule = Schedule(epochs=3, betas=(0.5, 0.75), device="cpu")
+    save(Trained(schedule=schedule), tmp_path)
+    loaded = load(Trained, tmp_path).schedule
+    assert type(loaded) is Schedule
+    assert loaded == schedule
+    written = json.loads((tmp_path / "model.json").read_text())["options"]["schedule"]
+    assert written == {"epochs": 3, "betas": {"__tuple__": [0.5, 0.75]}, "device": "cpu"}
+
+
+def test_a_field_that_an_older_version_did_not_know_has_its_default(tmp_path):
+    save(Trained(schedule=Schedule(epochs=3, device="cpu")), tmp_path)
+    description(tmp_path, options={"schedule": {"epochs": 3}, "seed": 0})
+    assert load(Trained, tmp_path).schedule == Schedule(epochs=3)
+
+
+def test_an_option_left_out_of_the_description_has_its_default_dataclass(tmp_path):
+    save(Trained(schedule=Schedule(epochs=3)), tmp_path)
+    description(tmp_path, options={"seed": 0})
+    assert load(Trained, tmp_path).schedule == Schedule()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"epochs": 3, "momentum": 1}, "got an unexpected keyword argument 'momentum'"),
+        ({"steps": 3}, "got an unexpected keyword argument 'steps'"),
+        ({"epochs": 0}, "epochs must be at least 1, got 0"),
+        ([3], "must be a mapping, not list"),
+        (None, "must be a mapping, not NoneType"),
+    ],
+)
+def test_fields_that_are_not_those_of_the_dataclass_are_refused(tmp_path, fields, message):
+    save(Trained(), tmp_path)
+    description(tmp_path, options={"schedule": fields, "seed": 0})
+    place = re.escape(f"schedule in {tmp_path / 'model.json'} must be Schedule: ")
+    with pytest.raises(ValueError, match=f"^{place}.*{re.escape(message)}$"):
+        load(Trained, tmp_path)
+
+
 STEPS = ["save_file", "_sha256", "_flush", "first rename", "second rename"]
 
 
@@ -312,6 +375,12 @@ BAD_MODELS = [
     (fake(deep={1: 2}), "option deep must be a JSON value, got {1: 2}"),
     (fake(deep={"__tuple__": []}), "option deep must be a JSON value, got {'__tuple__': []}"),
     (fake(deep=np.array([1])), "option deep must be a JSON value, got array([1])"),
+    (Trained(schedule={"epochs": 3}), "option schedule must be Schedule, got {'epochs': 3}"),
+    (Trained(schedule=None), "option schedule must be Schedule, got None"),
+    (
+        Trained(schedule=Schedule(device=b"x")),
+        "option schedule.device must be a JSON value, got b'x'",
+    ),
     (fake({"names": np.array(["a"])}), "state names must be bool, int or float, got <U1"),
     (fake({"o": np.array([None])}), "state o must be bool, int or float, got object"),
     (fake({"c": np.array([1j])}), "state c must be bool, int or float, got complex128"),
