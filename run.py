@@ -32,7 +32,7 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 STUDENT = ROOT / "student"
-EXTRAS = ("book", "graph", "quality", "test")
+EXTRAS = ("book", "graph", "quality", "test", "tune")
 PASSING = ("test", "lab", "results")  # commands that hand their arguments on
 IN_CI = bool(os.environ.get("CI"))
 BUDGET = {"tiny": 60.0, "small": 60.0, "full": 36_000.0}  # seconds a chapter may take

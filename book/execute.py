@@ -6,6 +6,7 @@ widget state, which a page cannot show, end it with the exit status 1.
 """
 
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -44,8 +45,10 @@ def complaints(notebook: dict[str, Any]) -> list[str]:
 def main(source: str, target: str, figures: str) -> int:
     """Execute ``source``; see the module's docstring."""
     import papermill
+    import tqdm  # noqa: F401 - it reads the environment now, so that papermill keeps its own bar
     from papermill.exceptions import PapermillExecutionError
 
+    os.environ["TQDM_DISABLE"] = "1"  # for the kernel: its progress bars would go to stderr
     start = time.perf_counter()
     peak = _peak_of_children()
     with tempfile.TemporaryDirectory() as folder:

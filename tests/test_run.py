@@ -528,6 +528,17 @@ def test_stderr_and_widget_state_of_an_executed_notebook_are_complaints() -> Non
     ]
 
 
+def test_a_progress_bar_of_a_chapter_writes_nothing_to_stderr(tmp_path: Path) -> None:
+    bar = "from tqdm import tqdm\nsum(tqdm(range(3)))"
+    write(notebook(copy.deepcopy(PARAMETERS), cell("code", bar)), tmp_path / "bar.ipynb")
+    names = ("bar.ipynb", "executed.ipynb", "figures.json")
+    env = {name: value for name, value in os.environ.items() if name != "TQDM_DISABLE"}
+    command = [sys.executable, "-m", "book.execute", *(str(tmp_path / name) for name in names)]
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert read(tmp_path / "executed.ipynb")["cells"][-1]["outputs"][0]["data"]["text/plain"] == "3"
+
+
 def test_a_glued_numpy_number_is_a_complaint_since_its_format_shows_nothing() -> None:
     executed = chapter()
     record = {"scrapbook": {"name": "a", "mime_prefix": "application/papermill.record/"}}
