@@ -536,7 +536,9 @@ def test_a_progress_bar_of_a_chapter_writes_nothing_to_stderr(tmp_path: Path) ->
     command = [sys.executable, "-m", "book.execute", *(str(tmp_path / name) for name in names)]
     done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    assert read(tmp_path / "executed.ipynb")["cells"][-1]["outputs"][0]["data"]["text/plain"] == "3"
+    assert read(tmp_path / "executed.ipynb")["cells"][-1]["outputs"][0]["data"]["text/plain"] == [
+        "3"
+    ]
 
 
 def test_a_glued_numpy_number_is_a_complaint_since_its_format_shows_nothing() -> None:
