@@ -29,6 +29,7 @@ __all__ = [
     "Recommender",
     "Scores",
     "blocks",
+    "checked_candidates",
     "checked_scores",
     "checked_train",
     "fitted",
@@ -87,15 +88,19 @@ def history_rows(history: csr_array, queries: ArrayLike | Histories) -> csr_arra
     return history[checked_ids(queries, "users", n_users)]
 
 
+def checked_candidates(items: ArrayLike, n_rows: int, n_items: int) -> Ids:
+    """Candidates as a (B, C) array of item ids, one row for each of B rows."""
+    candidates = np.asarray(items)
+    if candidates.ndim != 2 or len(candidates) != n_rows:
+        raise ValueError(f"items must have shape ({n_rows}, C), got {candidates.shape}")
+    return checked_ids(candidates.ravel(), "items", n_items).reshape(candidates.shape)
+
+
 def take_candidates(scores: Scores, items: ArrayLike | None) -> Scores:
     """Full scores (B, I), or the columns of the candidates (B, C) of each row."""
     if items is None:
         return scores
-    candidates = np.asarray(items)
-    if candidates.ndim != 2 or len(candidates) != len(scores):
-        raise ValueError(f"items must have shape ({len(scores)}, C), got {candidates.shape}")
-    checked = checked_ids(candidates.ravel(), "items", scores.shape[1])
-    return np.take_along_axis(scores, checked.reshape(candidates.shape), axis=1)
+    return np.take_along_axis(scores, checked_candidates(items, *scores.shape), axis=1)
 
 
 def linear_scores(
