@@ -16,6 +16,7 @@ import base64
 import html
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["bars_with_intervals", "curves", "heatmap", "new_figure", "show", "slider"]
+__all__ = [
+    "bars_with_intervals",
+    "curves",
+    "heatmap",
+    "new_figure",
+    "show",
+    "slider",
+    "training_curves",
+]
 
 COLORS = ("#0b3c5d", "#a83a24", "#3f9270", "#e39a36", "#bccad4")  # dark to light
 MARKERS = ("o", "s", "^", "D", "v")
@@ -60,13 +69,19 @@ def new_figure(width: float = 6.4, height: float = 3.6) -> tuple[Figure, Axes]:
         width: inches.
         height: inches.
     """
+    figure, [axes] = _panels(1, width, height)
+    return figure, axes
+
+
+def _panels(n: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with ``n`` panels, one below the other, over one horizontal axis."""
     matplotlib = _matplotlib()
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_RC):
         figure = Figure(figsize=(width, height), layout="constrained")
-        axes = figure.add_subplot()
-    return figure, axes
+        axes = figure.subplots(n, sharex=True, squeeze=False)
+    return figure, list(axes[:, 0])
 
 
 def bars_with_intervals(
@@ -77,6 +92,9 @@ def bars_with_intervals(
     title: str = "",
 ) -> Figure:
     """Horizontal bars, first name on top, each with its value and, where given, its interval.
+
+    All values are written with as many decimals as give the largest three significant digits; more
+    where the smallest would read as zero, none where all are whole.
 
     Args:
         values: height of each bar by name.
@@ -98,13 +116,15 @@ def bars_with_intervals(
             raise ValueError(f"interval of {name!r} must hold {values[name]}, got ({low}, {high})")
     figure, axes = new_figure(height=0.9 + 0.42 * len(values))
     limit = max(abs(v) for v in values.values()) or 1.0
+    decimals = _decimals([float(value) for value in values.values()])
     for row, (name, value) in enumerate(values.items()):
         axes.barh(row, value, height=0.62, color=COLORS[-1], edgecolor=COLORS[0])
         low, high = intervals.get(name, (value, value))
         if name in intervals:
             error = [[value - low], [high - value]]
             axes.errorbar(value, row, xerr=error, color=COLORS[0], capsize=4, fmt="none")
-        axes.annotate(f"{value:.4g}", (high, row), (6, 0), textcoords="offset points", va="center")
+        text = f"{value:.{decimals}f}"
+        axes.annotate(text, (high, row), (6, 0), textcoords="offset points", va="center")
         limit = max(limit, abs(high))
     axes.set_yticks(range(len(values)), list(values))
     axes.invert_yaxis()
@@ -112,6 +132,14 @@ def bars_with_intervals(
     axes.set_xlabel(xlabel)
     axes.set_title(title, loc="left")
     return figure
+
+
+def _decimals(values: Sequence[float]) -> int:
+    """How many decimals all values get, so that their digits stand below each other."""
+    sizes = [abs(value) for value in values if value]
+    if not sizes or all(size.is_integer() for size in sizes):
+        return 0
+    return max(0, 2 - math.floor(math.log10(max(sizes))), -math.floor(math.log10(min(sizes))))
 
 
 def curves(
@@ -166,6 +194,63 @@ def curves(
     if len(lines) > 1:
         axes.legend(frameon=False)
     return figure
+
+
+def training_curves(history: Any, *, metric: str | None = None, title: str = "") -> Figure:
+    """Loss above, validation metric below, over the same epochs; the best epoch is marked.
+
+    Without validation there is only the loss. An epoch that was not validated has no marker.
+
+    Args:
+        history: what ``training.fit`` returned, or its table: one row an epoch with the columns
+            ``epoch``, ``loss`` and those of the validation.
+        metric: the column of the lower panel; the first one of the validation where absent.
+        title: one line above the panels.
+
+    Raises:
+        ValueError: if there is no epoch, or no column of that name.
+    """
+    table = getattr(history, "table", history)
+    if len(table) == 0:
+        raise ValueError("history must hold at least one epoch, got 0")
+    validated = [name for name in table.columns if name not in _NOT_VALIDATION]
+    if metric is not None and metric not in validated:
+        raise ValueError(f"metric must be one of {validated}, got {metric!r}")
+    names = ["loss", *([metric] if metric else validated[:1])]
+    figure, panels = _panels(len(names), 6.4, 1.0 + 1.9 * len(names))
+    from matplotlib.ticker import MaxNLocator
+
+    for number, (name, axes) in enumerate(zip(names, panels, strict=True)):
+        known = table[np.isfinite(table[name].to_numpy(dtype=float))]
+        look: dict[str, Any] = {"color": COLORS[number], "marker": MARKERS[number]}
+        axes.plot(known["epoch"], known[name], linewidth=1.8, markersize=4, **look)
+        axes.set_ylabel("training loss" if name == "loss" else f"{name} on validation")
+    panels[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+    panels[-1].set_xlabel("epoch")
+    panels[0].set_title(title, loc="left")
+    if len(names) > 1 and len(known):
+        _mark_best(panels, known["epoch"].to_numpy(), known[name].to_numpy(dtype=float))
+    return figure
+
+
+_NOT_VALIDATION = ("epoch", "step", "loss", "learning_rate", "seconds")
+
+
+def _mark_best(panels: Sequence[Axes], epochs: ArrayLike, values: ArrayLike) -> None:
+    """A line through all panels at the epoch with the highest value, and both in words."""
+    best = int(np.argmax(values))
+    epoch, value = np.asarray(epochs)[best], np.asarray(values)[best]
+    for axes in panels:
+        axes.axvline(epoch, color="#5b6b78", linestyle=":", linewidth=1.2, zorder=0)
+    right = 2 * epoch < np.min(epochs) + np.max(epochs)  # where there is more room
+    panels[-1].annotate(
+        f"best: {value:.3g} in epoch {epoch}",
+        (epoch, 0.06),  # at the foot: near its best the curve is at the top
+        (6 if right else -6, 0),
+        xycoords=panels[-1].get_xaxis_transform(),
+        textcoords="offset points",
+        ha="left" if right else "right",
+    )
 
 
 def heatmap(

@@ -9,6 +9,7 @@ import re
 from html.parser import HTMLParser
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 from scipy.sparse import csr_array
@@ -50,12 +51,31 @@ def test_bars_show_every_value_and_interval():
     )
     [axes] = figure.axes
     assert [bar.get_width() for bar in axes.patches] == [0.01, 0.04]
-    assert [text.get_text() for text in axes.texts] == ["0.01", "0.04"]
+    assert [text.get_text() for text in axes.texts] == ["0.0100", "0.0400"]
     [error] = [each for each in axes.containers if hasattr(each, "lines")]
     segment = error.lines[2][0].get_segments()[0]
     np.testing.assert_allclose(segment[:, 0], [0.03, 0.06])
     assert axes.get_xlim()[1] > 0.06
     assert [label.get_text() for label in axes.get_yticklabels()] == ["low", "high"]
+
+
+@pytest.mark.parametrize(
+    ("values", "written"),
+    [
+        ([0.03244, 0.11, 0.1267], ["0.032", "0.110", "0.127"]),
+        ([0.0004, 0.25], ["0.0004", "0.2500"]),
+        ([12.5, 3.04], ["12.5", "3.0"]),
+        ([3.0, 1250.0], ["3", "1250"]),
+        ([1234.5, 0.5], ["1234.5", "0.5"]),
+        ([0.0, -0.05], ["0.0000", "-0.0500"]),
+        ([0.0], ["0"]),
+        ([0.1, np.float32(0.2)], ["0.100", "0.200"]),
+    ],
+)
+def test_all_bars_are_labelled_with_the_same_number_of_decimals(values, written):
+    bars = {str(number): value for number, value in enumerate(values)}
+    [axes] = plotting.bars_with_intervals(bars, xlabel="x").axes
+    assert [text.get_text() for text in axes.texts] == written
 
 
 @pytest.mark.parametrize(
@@ -103,6 +123,71 @@ def test_curves_refuse_too_many_names_and_unequal_lengths():
         plotting.curves({name: [1] for name in "abcdef"}, xlabel="x", ylabel="y")
     with pytest.raises(ValueError, match=r"'b' must have shape \(2,\), got \(3,\)"):
         plotting.curves({"a": [1, 2], "b": [1, 2, 3]}, xlabel="x", ylabel="y")
+
+
+NAN = float("nan")
+EPOCHS = pd.DataFrame(
+    {
+        "epoch": [1, 2, 3, 4, 5],
+        "step": [10, 20, 30, 40, 50],
+        "loss": [0.7, 0.5, 0.4, 0.3, 0.2],
+        "learning_rate": [0.1] * 5,
+        "seconds": [2.0] * 5,
+        "ndcg@10": [NAN, 0.08, NAN, 0.075, NAN],
+        "recall@10": [NAN, 0.10, NAN, 0.20, NAN],
+    }
+)
+
+
+class History:
+    """What training returns, as far as a figure needs it."""
+
+    table = EPOCHS
+
+
+@pytest.mark.parametrize("history", [EPOCHS, History()])
+def test_training_curves_show_the_loss_and_the_first_validation_metric_by_epoch(history):
+    figure = plotting.training_curves(history, title="BPR")
+    above, below = figure.axes
+    np.testing.assert_array_equal(above.get_lines()[0].get_xydata(), EPOCHS[["epoch", "loss"]])
+    np.testing.assert_array_equal(below.get_lines()[0].get_xydata(), [[2, 0.08], [4, 0.075]])
+    assert above.get_ylabel() == "training loss"
+    assert below.get_ylabel() == "ndcg@10 on validation"
+    assert (above.get_xlabel(), below.get_xlabel()) == ("", "epoch")
+    assert above.get_title(loc="left") == "BPR"
+    assert above.get_shared_x_axes().joined(above, below)
+
+
+@pytest.mark.parametrize(
+    ("metric", "epoch", "words"),
+    [(None, 2, "best: 0.08 in epoch 2"), ("recall@10", 4, "best: 0.2 in epoch 4")],
+)
+def test_training_curves_mark_the_best_epoch_in_both_panels(metric, epoch, words):
+    figure = plotting.training_curves(EPOCHS, metric=metric)
+    for axes in figure.axes:
+        [_, mark] = axes.get_lines()
+        assert list(mark.get_xdata()) == [epoch, epoch]
+    assert [text.get_text() for text in figure.axes[1].texts] == [words]
+
+
+def test_training_curves_without_validation_show_the_loss_alone():
+    table = EPOCHS.drop(columns=["ndcg@10", "recall@10"])
+    [axes] = plotting.training_curves(table).axes
+    assert len(axes.get_lines()) == 1
+    assert axes.get_xlabel() == "epoch"
+
+
+def test_training_curves_survive_an_epoch_that_was_never_validated():
+    figure = plotting.training_curves(EPOCHS.iloc[:1])
+    assert [len(axes.texts) for axes in figure.axes] == [0, 0]
+
+
+def test_training_curves_refuse_an_empty_history_and_an_unknown_metric():
+    with pytest.raises(ValueError, match="history must hold at least one epoch, got 0"):
+        plotting.training_curves(EPOCHS.iloc[:0])
+    message = r"metric must be one of \['ndcg@10', 'recall@10'\], got 'step'"
+    with pytest.raises(ValueError, match=message):
+        plotting.training_curves(EPOCHS, metric="step")
 
 
 @pytest.mark.parametrize("kind", [np.asarray, csr_array])
