@@ -214,6 +214,6 @@ def attention(queries: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
         return logits.softmax(dim=-1) @ values
     if mask.dtype != torch.bool:
         raise ValueError(f"mask must be bool, got {mask.dtype}")
-    # Not -inf: a row without any allowed key would be NaN, and so would every gradient.
+    # Not -inf: a row without any allowed key would pass through NaN on its way to zeros.
     weights = logits.masked_fill(~mask, torch.finfo(logits.dtype).min).softmax(dim=-1)
     return weights.masked_fill(~mask, 0.0) @ values

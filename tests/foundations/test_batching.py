@@ -198,8 +198,13 @@ def test_negatives_do_not_depend_on_the_batches_across_chunks(monkeypatch) -> No
     )
     assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
     assert not train.matrix().toarray()[one[0][:, None], one[2]].any()
-    chunks = one[2].split(22)[:-1]  # a stream of its own each
-    assert len({tuple(chunk.flatten().tolist()) for chunk in chunks}) == len(chunks)
+
+
+def test_each_chunk_of_negatives_is_drawn_afresh(monkeypatch) -> None:
+    monkeypatch.setattr("reclib.foundations.batching._CHUNK_CELLS", 20)
+    train = Interactions(np.zeros(100, dtype=int), np.arange(100), n_users=1, n_items=10_000)
+    negatives = joined(Pairs(train, batch_size=100).epoch(0))[2]
+    assert len({tuple(chunk.flatten().tolist()) for chunk in negatives.split(20)}) == 5
 
 
 @pytest.mark.parametrize(
