@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from reclib.collaborative import EASE, ContentKNN, HybridKNN, ItemKNN, Popularity, UserKNN
+from reclib.collaborative import EASE, NCF, ContentKNN, HybridKNN, ItemKNN, Popularity, UserKNN
 from reclib.foundations.interactions import Histories, Interactions
 from reclib.foundations.persistence import load, save
 from reclib.foundations.recommender import recommend
+from reclib.foundations.training import Options
 
 USER_GROUPS = np.repeat([0, 1, 2], [20, 12, 9])  # 41 users
 ITEM_GROUPS = np.repeat([0, 1, 2], [11, 7, 5])  # 23 items
@@ -36,6 +37,15 @@ class Entry:
     candidates_rtol: float = 0.0  # a dot product of a few items may sum in another order
 
 
+_TRAINED: dict[str, Any] = {"from_histories": False, "stochastic": True, "candidates_rtol": 1e-5}
+
+
+def _ncf(architecture: Any, epochs: int, rate: float, **options: Any) -> NCF:
+    training = Options(epochs=epochs, batch_size=64, learning_rate=rate)
+    small: dict[str, Any] = {"factors": 4, "regularization": 0.01, "training": training}
+    return NCF(architecture=architecture, **small, **options)
+
+
 MODELS = {
     "Popularity": Entry(Popularity, personal=False),
     "ItemKNN": Entry(lambda: ItemKNN(n_neighbors=50)),
@@ -47,6 +57,9 @@ MODELS = {
     "ContentKNN": Entry(lambda: ContentKNN(n_neighbors=50), needs_features=True),
     "HybridKNN": Entry(lambda: HybridKNN(n_neighbors=50, shrinkage=1.0), needs_features=True),
     "EASE": Entry(lambda: EASE(regularization=3.0)),
+    "NCF": Entry(lambda: _ncf("neumf", 40, 0.01, hidden=(8,)), **_TRAINED),
+    "NCF-mlp": Entry(lambda: _ncf("mlp", 30, 0.02, hidden=(16,)), **_TRAINED),
+    "NCF-gmf": Entry(lambda: _ncf("gmf", 40, 0.01, loss="bpr"), **_TRAINED),
 }
 
 

@@ -3,6 +3,7 @@
 from reclib.collaborative.content import ContentKNN, HybridKNN
 from reclib.collaborative.linear import EASE
 from reclib.collaborative.neighbors import ItemKNN, UserKNN
+from reclib.collaborative.neural import NCF
 from reclib.collaborative.popularity import Popularity
 
-__all__ = ["EASE", "ContentKNN", "HybridKNN", "ItemKNN", "Popularity", "UserKNN"]
+__all__ = ["EASE", "NCF", "ContentKNN", "HybridKNN", "ItemKNN", "Popularity", "UserKNN"]
