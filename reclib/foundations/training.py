@@ -12,6 +12,7 @@ checkpoints, several processes, and errors that say what went wrong.
   seed and the number of the step alone, so nothing of it must be stored.
 - Under ``torchrun`` each process takes its part of a batch that is ``world`` times as large, and
   gradients are averaged by weight: two processes equal one with the doubled batch.
+- A loss that is not finite stops the run before its step is taken.
 
 Source: Adam, D. Kingma and J. Ba, ICLR 2015; decoupled weight decay, I. Loshchilov and F. Hutter,
 ICLR 2019; the optimisers are torch's.
@@ -22,12 +23,11 @@ Chapter: foundations/training
 from __future__ import annotations
 
 import math
-import os
-import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -37,6 +37,14 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from reclib.foundations._machine import (
+    device_of,
+    names_batch_size,
+    processes,
+    read,
+    watched,
+    write,
+)
 from reclib.foundations.evaluation import evaluate
 from reclib.foundations.interactions import Interactions
 
@@ -49,12 +57,13 @@ _CHOICES = {
     "schedule": ("constant", "linear", "cosine"),
     "precision": ("auto", "float32", "bfloat16"),
 }
-# Changing these does not make it another run: a checkpoint may be taken up with other values.
+_COUNTS = {"epochs": 1, "batch_size": 1, "warmup": 0, "validate_every": 1}
+# Changing these does not make it another run: its checkpoint may be taken up with other values.
 _FREE = {"epochs", "patience", "checkpoint", "checkpoint_every", "resume", "progress", "device"}
 
 
 class Diverged(ValueError):
-    """The loss, or a weight, is not a finite number any more."""
+    """The loss, the gradient or a weight is not a finite number any more."""
 
 
 class Network(Protocol):
@@ -81,6 +90,16 @@ class Batches(Protocol):
         ...
 
 
+def _check_count(name: str, value: Any, least: int) -> None:
+    if not isinstance(value, Integral) or int(value) < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+
+
+def _check_size(name: str, value: float, strictly: bool) -> None:
+    if not (0 < value < math.inf or (value == 0 and not strictly)):
+        raise ValueError(f"{name} must be {'above' if strictly else 'at least'} 0, got {value}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Options:
     """How to train; the defaults suit embedding tables of some ten thousand rows.
@@ -93,9 +112,11 @@ class Options:
         weight_decay: L2 penalty, >= 0, in the gradient; "adamw" shrinks the weights instead.
         l1: L1 penalty, >= 0: adds ``l1 * sign(w)`` to the gradient.
         clip: largest norm of the whole gradient; None leaves it alone.
-        schedule: how the rate falls to 0 at the last step: "constant" (not), "linear", "cosine".
+        schedule: how the rate falls to 0, which it would reach one step after the last: "constant"
+            (it does not), "linear", "cosine".
         warmup: steps over which the rate rises from 0 first.
-        patience: stop after so many validations without a better value; None never stops early.
+        patience: stop after so many validations without a better value; None, or a run without
+            validation, never stops early.
         validate_every: epochs between validations, >= 1.
         device: "auto" (CUDA where there is one), "cpu", "cuda", "cuda:1", ...
         precision: "auto" is float32 on a CPU and bfloat16 autocast on CUDA.
@@ -130,19 +151,21 @@ class Options:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")
-        for name in ("epochs", "batch_size", "validate_every", "patience", "checkpoint_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} must be at least 1, got {value}")
-        for name in ("learning_rate", "clip"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ValueError(f"{name} must be above 0, got {value}")
-        for name in ("weight_decay", "l1", "warmup"):
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name} must be at least 0, got {getattr(self, name)}")
+        for name, least in _COUNTS.items():
+            _check_count(name, getattr(self, name), least)
+        for name, strictly in {"learning_rate": True, "weight_decay": False, "l1": False}.items():
+            _check_size(name, getattr(self, name), strictly)
+        if self.patience is not None:
+            _check_count("patience", self.patience, 1)
+        if self.checkpoint_every is not None:
+            _check_count("checkpoint_every", self.checkpoint_every, 1)
+        if self.clip is not None:
+            _check_size("clip", self.clip, True)
         if self.resume and self.checkpoint is None:
             raise ValueError("checkpoint must name a file where resume is set, got None")
+
+
+_COLUMNS = ["epoch", "step", "loss", "learning_rate", "seconds"]
 
 
 @dataclass
@@ -164,8 +187,9 @@ class History:
 
     @property
     def table(self) -> pd.DataFrame:
-        """One row an epoch, by epoch."""
-        return pd.DataFrame(self.rows).set_index("epoch", drop=False).rename_axis(None)
+        """One row an epoch, indexed by epoch; NaN where an epoch was not validated."""
+        table = pd.DataFrame(self.rows, columns=None if self.rows else _COLUMNS)
+        return table.set_index("epoch", drop=False).rename_axis(None)
 
 
 def ranking_validation(
@@ -182,7 +206,10 @@ def ranking_validation(
     if not isinstance(validation, Interactions) or len(validation) == 0:
         got = 0 if isinstance(validation, Interactions) else type(validation).__name__
         raise ValueError(f"validation must be Interactions with at least one event, got {got}")
-    k = int(metric.partition("@")[2])
+    cutoff = metric.partition("@")[2]
+    if not cutoff.isdecimal():
+        raise ValueError(f"metric must end in its cutoff, such as 'ndcg@10', got {metric!r}")
+    k = int(cutoff)
     return lambda: {metric: evaluate(model, history=train, test=validation, k=k)[metric]}
 
 
@@ -203,19 +230,26 @@ def fit(
         The history of the run.
 
     Raises:
-        Diverged: if the loss is not finite, before the step is taken.
+        Diverged: if the loss (with ``clip``: or the gradient) is not finite, before the step is
+            taken, so that the weights are the last good ones; or if a weight is not finite at the
+            end of an epoch. The last checkpoint is always one of finite weights.
         MemoryError: if memory does not suffice.
         ValueError: for an empty batch or epoch, a device that is not there, a validation without
             a finite value, or a checkpoint of another network, run or version.
+        OSError: if a checkpoint cannot be written; the one before is then unharmed.
     """
     run = _Run(network, batches, options, validate)
-    devices = [run.device.index or 0] if run.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), run.bar:
-        run.begin()
-        while run.history.stopped is None:
-            run.train_epoch()
-            run.end_epoch()
-        run.end()
+    cuda = [run.device] if run.device.type == "cuda" else []
+    with torch.random.fork_rng(cuda), run.bar:
+        try:
+            run.begin()
+            while run.history.stopped is None:
+                with names_batch_size(options.batch_size, run.device):
+                    run.train_epoch()
+                run.end_epoch()
+            run.end()
+        finally:
+            network.eval()
     return run.history
 
 
@@ -225,8 +259,8 @@ class _Run:
     def __init__(
         self, network: nn.Module, batches: Batches, options: Options, validate: Validate | None
     ) -> None:
-        self.rank, self.world = _processes()
-        self.device = _device(options.device)
+        self.device = device_of(options.device)
+        self.rank, self.world = processes(self.device)
         self.network = network.to(self.device)
         self.batches, self.options, self.validate = batches, options, validate
         self.parameters = [p for p in network.parameters() if p.requires_grad]
@@ -248,26 +282,25 @@ class _Run:
             total=self.steps * options.epochs,
             unit="step",
             leave=False,
-            disable=not _watched(options.progress) or self.rank > 0,
+            disable=not watched(options.progress) or self.rank > 0,
         )
 
     # --- beginning and end
 
     def begin(self) -> None:
         """Take up a checkpoint, where asked for and there; all processes start from one state."""
-        options = self.options
-        if options.resume and Path(str(options.checkpoint)).exists():
-            self.load_state(_read(Path(str(options.checkpoint)), self.identity()))
+        path = Path(self.options.checkpoint or "")
+        if self.options.resume and path.exists():
+            self.load_state(read(path, self.identity()))
         if self.world > 1:
             for tensor in self.network.state_dict().values():
                 dist.broadcast(tensor, 0)
-        self.bar.update(self.step - self.bar.n)
+        self.bar.n = self.bar.initial = self.step  # the rate counts from here
 
     def end(self) -> None:
         """Leave the best weights, or the last ones where nothing was validated."""
         if self.best is not None:
             self.network.load_state_dict(self.best)
-        self.network.eval()
 
     # --- an epoch
 
@@ -276,77 +309,92 @@ class _Run:
         """The epoch that the next step belongs to, from 1."""
         return self.step // self.steps + 1
 
+    @property
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        return _rate(self.options, self.step, self.steps * self.options.epochs)
+
+    @property
+    def place(self) -> str:
+        """Where the next step is, for a message."""
+        number = self.step % self.steps
+        return f"at step {self.step} (epoch {self.epoch}, batch {number})"
+
     def train_epoch(self) -> None:
         """All steps of this epoch that were not taken before."""
         self.network.train()
         epoch, done = self.epoch, self.step % self.steps
-        every = self.options.checkpoint_every
-        for number, batch in enumerate(self.batches.epoch(epoch, self.rank, self.world)):
-            if number < done:
+        every = self.options.checkpoint_every if self.options.checkpoint else None
+        n = 0
+        for batch in self.batches.epoch(epoch, self.rank, self.world):
+            n += 1
+            if n > self.steps:
+                break
+            if n <= done:
                 continue
-            self.take_step(batch, epoch, number)
-            if every and self.step % every == 0 and number + 1 < self.steps:
+            self.take_step(batch)
+            if every and self.step % every == 0 and n < self.steps:
+                self.check_weights()
                 self.save()  # the last step's is written at the end of the epoch
-        if self.step != epoch * self.steps:
+        if n != self.steps:
+            got = f"{n} or more" if n > self.steps else n
             raise ValueError(
-                f"batches must hold {self.steps} batches an epoch, as steps() says,"
-                f" got {self.step - (epoch - 1) * self.steps} in epoch {epoch}"
+                f"batches must give {self.steps} batches an epoch, as steps() says,"
+                f" got {got} in epoch {epoch}"
             )
 
-    def take_step(self, batch: Any, epoch: int, number: int) -> None:
+    def take_step(self, batch: Any) -> None:
         """One gradient step."""
-        weight: float = _weight(batch)
-        if weight == 0 and self.world == 1:
-            raise ValueError(f"batch must hold at least one row, got 0 in batch {number}")
-        # A number of 32 bits is all that torch's generator on a CPU takes from a seed.
-        torch.manual_seed(zlib.crc32(f"{self.options.seed}/{self.step}/{self.rank}".encode()))
-        rate = _rate(self.options, self.step, self.steps * self.options.epochs)
+        rate = self.rate
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad()
-        try:
-            loss = self.backward(batch, weight)
-        except (MemoryError, RuntimeError) as error:
-            _raise_if_memory(error, self.options.batch_size, self.device)
-            raise
-        loss, weight = self.averaged(loss, weight)
-        if not math.isfinite(loss):
-            raise Diverged(
-                f"loss must be finite, got {loss} at step {self.step} (epoch {epoch}, batch"
-                f" {number}) with learning_rate {rate:g}"
-            )
+        _seed(self.device, f"{self.options.seed}/{self.step}/{self.rank}")
+        loss, weight = self.averaged(*self.backward(batch))
+        self.check_finite("loss", loss)
         self.adjust_gradients()
         self.optimizer.step()
+        self.bar.set_description(f"epoch {self.epoch}, loss {loss:.4f}", refresh=False)
+        self.bar.update()
         self.step += 1
         self.loss_sum += loss * weight
         self.weight_sum += weight
-        self.bar.set_description(f"epoch {epoch}, loss {loss:.4f}", refresh=False)
-        self.bar.update()
 
-    def backward(self, batch: Any, weight: float) -> float:
-        """The loss of this process's part, whose gradient is left in the parameters."""
-        if weight == 0:  # another process has the rest of a short batch
-            return 0.0
+    def backward(self, batch: Any) -> tuple[float, float]:
+        """Loss and weight of this process's part; its gradient is left in the parameters."""
+        weight = _weight(batch)
+        if weight == 0:  # of a short batch another process may have the rest
+            return 0.0, 0.0
         with self.autocast:
             loss: Tensor = self.network.loss(_moved(batch, self.device))  # type: ignore[operator]
+        if loss.ndim:
+            raise ValueError(f"loss must be a scalar, got shape {tuple(loss.shape)}")
         loss.backward()
-        return loss.item()
+        return loss.item(), weight
+
+    def check_finite(self, name: str, value: float) -> None:
+        """Stop where training has diverged, and say where."""
+        if not math.isfinite(value):
+            raise Diverged(
+                f"{name} must be finite, got {value} {self.place} with learning_rate {self.rate:g}"
+            )
 
     def averaged(self, loss: float, weight: float) -> tuple[float, float]:
         """Loss and weight of all processes together; gradients become those of the whole batch."""
-        if self.world == 1:
-            return loss, weight
-        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
-        sums = torch.tensor([loss * weight, weight], device=self.device)
-        flat = torch.cat([*(g.flatten() * weight for g in gradients), sums])
-        dist.all_reduce(flat)
-        total = flat[-1].item()
-        flat /= total
-        start = 0
-        for parameter, gradient in zip(self.parameters, gradients, strict=True):
-            parameter.grad = flat[start : start + gradient.numel()].view_as(gradient)
-            start += gradient.numel()
-        return flat[-2].item(), total
+        if self.world > 1:
+            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+            sums = torch.tensor([loss * weight, weight], device=self.device)
+            flat = torch.cat([*(g.flatten() * weight for g in gradients), sums])
+            dist.all_reduce(flat)
+            weight = flat[-1].item()
+            flat /= max(weight, 1.0)
+            loss = flat[-2].item()
+            parts = flat[:-2].split([g.numel() for g in gradients])
+            for parameter, part in zip(self.parameters, parts, strict=True):
+                parameter.grad = part.view_as(parameter)
+        if weight == 0:
+            raise ValueError(f"batch must hold at least one row, got 0 {self.place}")
+        return loss, weight
 
     def adjust_gradients(self) -> None:
         """Add the L1 penalty and clip."""
@@ -355,32 +403,34 @@ class _Run:
                 if parameter.grad is not None:
                     parameter.grad.add_(parameter.detach().sign(), alpha=self.options.l1)
         if self.options.clip is not None:
-            nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
+            norm = nn.utils.clip_grad_norm_(self.parameters, self.options.clip)
+            self.check_finite("norm of the gradient", norm.item())
 
     # --- after an epoch
 
     def end_epoch(self) -> None:
         """Record the epoch, validate, keep the best weights, decide whether to go on."""
-        epoch, options, history = self.epoch - 1, self.options, self.history
+        epoch = self.epoch - 1
+        self.check_weights()
         row = {
             "epoch": epoch,
             "step": self.step,
             "loss": self.loss_sum / self.weight_sum,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": 0.0,  # known after the validation
         }
         self.loss_sum = self.weight_sum = 0.0
-        if self.validate and (epoch % options.validate_every == 0 or epoch == options.epochs):
-            row |= self.validated(epoch)
-        elif not self.validate:
-            history.best_epoch = epoch
-        history.rows.append(row | {"seconds": self.elapsed()})
-        if options.patience is not None and self.n_worse >= options.patience:
-            history.stopped = "patience"
-        elif epoch >= options.epochs:
-            history.stopped = "epochs"
+        if self.validate is None:
+            self.history.best_epoch = epoch
+        elif epoch % self.options.validate_every == 0 or epoch == self.options.epochs:
+            values = self.validated()
+            self.keep_best(epoch, *next(iter(values.items())))
+            row |= values
+        self.history.rows.append(row | {"seconds": self.elapsed()})
+        self.history.stopped = self.stopped()
         self.save()
 
-    def validated(self, epoch: int) -> dict[str, float]:
+    def validated(self) -> dict[str, float]:
         """The values of the validation; all processes get those of the first."""
         assert self.validate is not None
         self.network.eval()
@@ -393,15 +443,35 @@ class _Run:
         if self.world > 1:
             dist.broadcast_object_list(values, 0)
         result: dict[str, float] = values[0]
-        self.history.metric, value = next(iter(result.items()))
+        if not result or set(result) & set(_COLUMNS):
+            raise ValueError(f"validate must name values other than {_COLUMNS}, got {result}")
+        return result
+
+    def keep_best(self, epoch: int, metric: str, value: float) -> None:
+        """Keep a copy of the weights where they are better than all before."""
         if not math.isfinite(value):
-            raise ValueError(f"validate must return a finite {self.history.metric}, got {value}")
+            raise ValueError(f"validate must return a finite {metric}, got {value}")
+        self.history.metric = metric
         if value > self.best_value:
             self.best_value, self.n_worse, self.history.best_epoch = value, 0, epoch
             self.best = {name: tensor.clone() for name, tensor in self.network.state_dict().items()}
         else:
             self.n_worse += 1
-        return result
+
+    def stopped(self) -> str | None:
+        """Why the run is over, or None while it is not."""
+        if self.options.patience is not None and self.n_worse >= self.options.patience:
+            return "patience"
+        return "epochs" if self.step >= self.steps * self.options.epochs else None
+
+    def check_weights(self) -> None:
+        """A gradient can be infinite where the loss is not, and spoil the weights."""
+        for name, tensor in self.network.state_dict().items():
+            if tensor.is_floating_point() and not tensor.isfinite().all():
+                raise Diverged(
+                    f"weights must be finite, got {name} with NaN or infinity {self.place}"
+                    f" with learning_rate {self.rate:g}"
+                )
 
     def elapsed(self) -> float:
         """Seconds of training and validation, those before a checkpoint included."""
@@ -413,75 +483,53 @@ class _Run:
 
     def identity(self) -> dict[str, Any]:
         """What must agree for a checkpoint to belong to this run."""
-        network = self.network
+        network, options = self.network, asdict(self.options)
+        # A rate that falls depends on how many epochs there are.
+        free = _FREE if self.options.schedule == "constant" else _FREE - {"epochs"}
         return {
             "format": _FORMAT,
             "network": f"{type(network).__module__}.{type(network).__qualname__}",
             "sizes": {name: list(t.shape) for name, t in network.state_dict().items()},
-            "options": {n: v for n, v in asdict(self.options).items() if n not in _FREE},
+            "options": {name: value for name, value in options.items() if name not in free},
+            "validation": self.validate is not None,
             "steps": self.steps,
             "world": self.world,
         }
 
     def save(self) -> None:
-        """Write a checkpoint beside the old one and rename it into place."""
+        """Write a checkpoint of weights that have been checked, if one is asked for."""
         if self.options.checkpoint is None or self.rank > 0:
             return
-        weights = self.network.state_dict()
-        for name, tensor in weights.items():
-            if tensor.is_floating_point() and not tensor.isfinite().all():
-                raise Diverged(f"weights must be finite, got {name} at step {self.step}")
-        state = {
-            "weights": weights,
+        state = {name: getattr(self, name) for name in _KEPT} | {
+            "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "best": self.best,
-            "best_value": self.best_value,
-            "n_worse": self.n_worse,
-            "step": self.step,
-            "loss_sum": self.loss_sum,
-            "weight_sum": self.weight_sum,
             "seconds": self.elapsed(),
             "history": asdict(self.history),
         }
-        _write(Path(self.options.checkpoint), {"identity": self.identity(), "state": state})
+        write(Path(self.options.checkpoint), {"identity": self.identity(), "state": state})
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Stand where the checkpoint was written."""
         self.network.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.best = state["best"]
-        self.best_value, self.n_worse = state["best_value"], state["n_worse"]
-        self.step = state["step"]
-        self.loss_sum, self.weight_sum = state["loss_sum"], state["weight_sum"]
         self.seconds = state["seconds"]
         self.history = History(**state["history"])
-        if self.history.stopped == "epochs" and self.step < self.steps * self.options.epochs:
-            self.history.stopped = None  # more epochs are wanted than before
+        for name in _KEPT:
+            setattr(self, name, state[name])
+        self.history.stopped = self.stopped()  # more epochs or patience may be given than before
 
+
+_KEPT = ("step", "loss_sum", "weight_sum", "best", "best_value", "n_worse")
 
 # --- pieces
 
 
-def _device(name: str) -> torch.device:
-    """The device of that name, if it is there."""
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        device = torch.device(name)
-        if name == "cuda" and "LOCAL_RANK" in os.environ:
-            device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch without CUDA asserts
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device must be there, got {name!r}: {reason}") from error
-    return device
-
-
-def _processes() -> tuple[int, int]:
-    """This process's number and how many there are, as torchrun says."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return (dist.get_rank(), dist.get_world_size()) if dist.is_initialized() else (0, 1)
+def _seed(device: torch.device, text: str) -> None:
+    """Seed the generators of this device alone: ``torch.manual_seed`` would seed all there are."""
+    number = zlib.crc32(text.encode())  # a generator on a CPU takes 32 bits
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.default_generators[device.index].manual_seed(number)
 
 
 def _optimizer(parameters: list[nn.Parameter], options: Options) -> torch.optim.Optimizer:
@@ -525,50 +573,3 @@ def _moved(batch: Any, device: torch.device) -> Any:
         return batch.to(device, non_blocking=True)
     moved = [part.to(device, non_blocking=True) for part in batch]
     return type(batch)(*moved) if hasattr(batch, "_fields") else tuple(moved)
-
-
-def _raise_if_memory(error: BaseException, batch_size: int, device: torch.device) -> None:
-    """Say what to do about an error, if it is about memory."""
-    text = str(error)
-    if isinstance(error, MemoryError | torch.OutOfMemoryError) or "allocate memory" in text:
-        raise MemoryError(
-            f"batch_size must be smaller for the memory of {device}, got {batch_size}: {text}"
-        ) from error
-
-
-def _watched(progress: bool | None) -> bool:
-    """Whether to show a bar: a terminal, or a notebook that is not run by a machine."""
-    if progress is not None:
-        return progress
-    return sys.stderr.isatty() or ("ipykernel" in sys.modules and "TQDM_DISABLE" not in os.environ)
-
-
-def _write(path: Path, content: dict[str, Any]) -> None:
-    """Write a file that is whole or not there."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}-{os.getpid()}")
-    try:
-        with beside.open("wb") as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _read(path: Path, identity: dict[str, Any]) -> dict[str, Any]:
-    """The state in a checkpoint, if it belongs to this run; no code in the file can run."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        found, state = content["identity"], content["state"]
-    except Exception as error:  # torch raises many kinds for a file that is not its own
-        raise ValueError(f"checkpoint must be one of this loop, got {path}: {error}") from error
-    for name, value in identity.items():
-        if found.get(name) != value:
-            raise ValueError(f"checkpoint {path} must have {name} {value}, got {found.get(name)}")
-    assert isinstance(state, dict)
-    return state
-
-
-assert _FREE <= {each.name for each in fields(Options)}
