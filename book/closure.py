@@ -3,7 +3,9 @@
 A chapter or a row of results is up to date while the digest of everything it reads is unchanged.
 What it reads is the import closure of its code: the modules it names, the modules those name, and
 the packages around them. Imports inside functions count, and so do strings that are a module's
-dotted name, for modules that are loaded by name. Standard library only.
+dotted name, for modules that are loaded by name. A package that does nothing but hand on names of
+its modules counts as the modules whose names are taken: else every change in it would touch all
+who use it. Standard library only.
 """
 
 import ast
@@ -28,19 +30,48 @@ def closure(root: Path, names: Iterable[str], *, without: Sequence[str] = ()) ->
         without: packages that are left out, with what only they import.
     """
     found: dict[str, Path] = {}
-    waiting = [name for given in names for name in _with_packages(given)]
+    waiting = list(names)
     while waiting:
-        name = waiting.pop()
-        path = _module_file(root, name)
-        if name in found or path is None or not set(without).isdisjoint(_with_packages(name)):
-            continue
-        found[name] = path
-        package = path.name == "__init__.py"
-        waiting.extend(source_roots(path.read_text(encoding="utf-8"), name, package=package))
+        for name in _executed(root, waiting.pop()):
+            path = _module_file(root, name)
+            if name in found or path is None or not set(without).isdisjoint(_with_packages(name)):
+                continue
+            found[name] = path
+            package = path.name == "__init__.py"
+            waiting.extend(_named(path.read_text(encoding="utf-8"), name, package=package))
     return sorted(found.values())
 
 
-@functools.cache
+def _executed(root: Path, name: str) -> list[str]:
+    """Return the modules that a dotted name stands for: its own, or those that define it."""
+    modules = [part for part in _with_packages(name) if _module_file(root, part)]
+    if not modules:
+        return []
+    handed_on = {part: _handed_on(root, part) for part in modules}
+    around = [part for part in modules[:-1] if handed_on[part] is None]
+    own, rest = modules[-1], name[len(modules[-1]) + 1 :].partition(".")[0]
+    origin = (handed_on[own] or {}).get(rest)
+    return around + (_executed(root, origin) if origin else [own])
+
+
+def _handed_on(root: Path, package: str) -> dict[str, str] | None:
+    """Return where the names of a package come from, if it does nothing but hand them on."""
+    path = _module_file(root, package)
+    if path is None or path.name != "__init__.py":
+        return None
+    origins: dict[str, str] = {}
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.ImportFrom) and node.module != "__future__":
+            start = _absolute(package, node.level, node.module)
+            origins |= {each.asname or each.name: f"{start}.{each.name}" for each in node.names}
+        elif not (
+            (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant))
+            or (isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__")
+        ):
+            return None
+    return origins or None
+
+
 def source_roots(source: str, module: str = "", *, package: bool = False) -> frozenset[str]:
     """Return the dotted names that a source mentions in imports and in whole strings.
 
@@ -49,6 +80,13 @@ def source_roots(source: str, module: str = "", *, package: bool = False) -> fro
         module: dotted name of the module, against which relative imports are resolved.
         package: the source is an ``__init__.py``, which is its own package.
     """
+    names = _named(source, module, package=package)
+    return frozenset(name for given in names for name in _with_packages(given))
+
+
+@functools.cache
+def _named(source: str, module: str = "", *, package: bool = False) -> frozenset[str]:
+    """Return the dotted names in a source, without the packages around them."""
     parent = module if package else module.rpartition(".")[0]
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -56,12 +94,11 @@ def source_roots(source: str, module: str = "", *, package: bool = False) -> fro
             names.update(alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             start = _absolute(parent, node.level, node.module)
-            names.add(start)
-            names.update(f"{start}.{alias.name}" for alias in node.names)
+            names.update(f"{start}.{alias.name}".removesuffix(".*") for alias in node.names)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             if "." in node.value and all(p.isidentifier() for p in node.value.split(".")):
                 names.add(node.value)
-    return frozenset(name for given in names for name in _with_packages(given))
+    return frozenset(names)
 
 
 def notebook_roots(notebook: dict[str, Any]) -> set[str]:
@@ -71,7 +108,7 @@ def notebook_roots(notebook: dict[str, Any]) -> set[str]:
         if cell["cell_type"] == "code":
             lines = "".join(cell["source"]).splitlines()
             plain = "\n".join(line for line in lines if not line.lstrip().startswith(("%", "!")))
-            names |= source_roots(plain)
+            names |= _named(plain)
     return names
 
 

@@ -82,7 +82,7 @@ def test_a_closure_follows_every_kind_of_import_and_nothing_else(tmp_path: Path)
         p____init__="",
         p__a="from . import b\nimport numpy",
         p__b="def late():\n    from p.c.deep import x\n",
-        p__c____init__="from .near import y",
+        p__c____init__="from .near import y\nz = y",
         p__c__near="y = 1",
         p__c__deep="LOADERS = {'d': 'p.d'}\nx = 1",
         p__d="import p.a",
@@ -97,6 +97,22 @@ def test_a_closure_follows_every_kind_of_import_and_nothing_else(tmp_path: Path)
         "p/c/near.py",
         "p/d.py",
     ]
+
+
+def test_a_package_that_only_hands_on_names_counts_as_the_modules_they_come_from(
+    tmp_path: Path,
+) -> None:
+    tree(tmp_path, p____init__="VERSION = 1", p__a="from p.c import x", p__b="import p.c")
+    tree(tmp_path, p__c____init__="'Doc.'\nfrom p.c.one import x\nfrom p.c.two import y\n")
+    tree(tmp_path, p__c__one="from p.c.deep import z", p__c__two="", p__c__deep="z = 1", p__d="")
+    one = ["p/__init__.py", "p/a.py", "p/c/deep.py", "p/c/one.py"]
+    assert names(tmp_path, closure(tmp_path, ["p.a"])) == one
+    assert names(tmp_path, closure(tmp_path, ["p.c.x"])) == [one[0], *one[2:]]
+    whole = ["p/c/__init__.py", "p/c/deep.py", "p/c/one.py", "p/c/two.py"]
+    assert names(tmp_path, closure(tmp_path, ["p.b"])) == ["p/__init__.py", "p/b.py", *whole]
+    tree(tmp_path, p__c____init__="from p.c.one import x\nfrom p.c.two import y\nimport p.d")
+    found = names(tmp_path, closure(tmp_path, ["p.a"]))
+    assert found == ["p/__init__.py", "p/a.py", *whole, "p/d.py"]
 
 
 def test_a_closure_leaves_a_package_out_with_what_only_it_imports(tmp_path: Path) -> None:
@@ -119,7 +135,7 @@ def test_a_notebook_names_its_modules_in_metadata_and_code_but_not_in_magics() -
         reclib={"modules": ["reclib.foundations.metrics"]},
     )
     found = notebook_roots(made)
-    assert {"reclib.shop", "reclib.shop.simulate", "reclib.foundations.metrics"} <= found
+    assert found == {"reclib.shop.simulate", "reclib.foundations.metrics"}
     assert "reclib.nothing" not in found
 
 
