@@ -2,6 +2,8 @@
 
     score(u, i) = x_u . y_i + b_i
 
+    with a temperature: s(u, i) = cos(x_u, y_i) / temperature
+
     softmax   l = -s(u, i) + log(sum over all items j of exp(s(u, j)))
     bpr       l = -log sigmoid(s(u, i) - s(u, j))                       j: not taken by u
     binary    l = -log sigmoid(s(u, i)) - log(1 - sigmoid(s(u, j)))     halved
@@ -26,6 +28,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
+from reclib.collaborative._catalogue import total_logsumexp
 from reclib.foundations.batching import PairBatch, Pairs, UserBatch, UserRows
 from reclib.foundations.interactions import Interactions, checked_ids
 from reclib.foundations.networks import binary_loss, bpr_loss, embedding_table
@@ -86,6 +89,8 @@ class FactorNetwork(nn.Module):
         factors: D, size of each vector, >= 1.
         loss: "softmax", "bpr" or "binary".
         regularization: lambda, the price of the squared rows behind each event, >= 0.
+        temperature: None multiplies the vectors as they are; a number > 0 scores by their cosine,
+            divided by it, so that no length can stand for popularity.
         std: standard deviation of the vectors at the start.
         seed: for the vectors at the start.
     """
@@ -98,6 +103,7 @@ class FactorNetwork(nn.Module):
         factors: int,
         loss: str = "softmax",
         regularization: float = 0.0,
+        temperature: float | None = None,
         std: float = 0.1,
         seed: int = 0,
     ) -> None:
@@ -108,13 +114,22 @@ class FactorNetwork(nn.Module):
             raise ValueError(f"loss must be one of {_LOSSES}, got {loss!r}")
         if not 0 <= regularization < math.inf:
             raise ValueError(f"regularization must be at least 0, got {regularization}")
+        if temperature is not None and not 0 < temperature < math.inf:
+            raise ValueError(f"temperature must be above 0 or None, got {temperature}")
         self.users = embedding_table(n_users, factors, std=std, seed=seed, stream=0)
         self.items = embedding_table(n_items, factors, std=std, seed=seed, stream=1)
-        self.kind, self.regularization = loss, regularization
+        self.kind, self.regularization, self.temperature = loss, regularization, temperature
+
+    def embeddings(self) -> tuple[Tensor, Tensor]:
+        """(U, D) and (I, D): the vectors as they are; what a graph network changes."""
+        return self.users.weight, self.items.weight
 
     def forward(self) -> tuple[Tensor, Tensor]:
         """(U, D) and (I, D): the vectors that are multiplied."""
-        return self.users.weight, self.items.weight
+        users, items = self.embeddings()
+        if self.temperature is None:
+            return users, items
+        return F.normalize(users) / self.temperature, F.normalize(items)
 
     def loss(self, batch: PairBatch | UserBatch) -> Tensor:
         """Mean over the events of the batch, plus the penalty."""
@@ -127,7 +142,8 @@ class FactorNetwork(nn.Module):
             return loss + self._penalty(batch.users, taken)
         own = (F.embedding(batch.rows, queries) * F.embedding(batch.items, items)).sum(1)  # (P,)
         # The logits of a user serve all events of this user.
-        loss = ((queries @ items.T).logsumexp(1)[batch.rows] - own).mean()
+        events = torch.bincount(batch.rows, minlength=len(queries))  # (B,)
+        loss = (total_logsumexp(queries, items, events) - own.sum()) / len(own)
         return loss + self._penalty(batch.users[batch.rows], batch.items)
 
     def _penalty(self, users: Tensor, items: Tensor) -> Tensor | float:

@@ -73,6 +73,20 @@ def test_softmax_is_cross_entropy_of_each_event_over_all_items() -> None:
     assert made.loss(batch).item() == pytest.approx(np.mean(losses), rel=1e-12)
 
 
+def test_a_temperature_scores_by_the_cosine() -> None:
+    made = FactorNetwork(USERS, ITEMS, factors=FACTORS, std=1.0, temperature=0.2, seed=4)
+    users, items = tables(made)
+    cosine = [[u @ i / np.sqrt((u @ u) * (i @ i)) for i in items] for u in users]
+    found = made()[0] @ made()[1].T
+    np.testing.assert_allclose(found.detach().numpy(), np.array(cosine) / 0.2, rtol=1e-5)
+    batch = rows()
+    losses = []
+    for row, item in zip(batch.rows.tolist(), batch.items.tolist(), strict=True):
+        logits = np.array(cosine[batch.users[row]]) / 0.2
+        losses.append(np.log(np.exp(logits).sum()) - logits[item])
+    assert made.loss(batch).item() == pytest.approx(np.mean(losses), rel=1e-5)
+
+
 @pytest.mark.parametrize("loss", ["softmax", "bpr"])
 def test_the_penalty_counts_the_rows_behind_each_event(loss: str) -> None:
     free, priced = network(loss), network(loss, regularization=0.3)
@@ -162,6 +176,7 @@ def test_a_few_events_are_learned_by_heart(loss: str) -> None:
         ({"factors": 0}, "factors must be at least 1, got 0"),
         ({"loss": "hinge"}, r"loss must be one of \('softmax', 'bpr', 'binary'\), got 'hinge'"),
         ({"regularization": -1.0}, "regularization must be at least 0, got -1.0"),
+        ({"temperature": 0.0}, "temperature must be above 0 or None, got 0.0"),
         ({"regularization": np.nan}, "regularization must be at least 0, got nan"),
     ],
 )
