@@ -4,10 +4,8 @@ Options are chosen by nDCG on validation; the chosen model is fitted again on tr
 and judged once on test. Where a peer exists, both run in turn on the same data and threads.
 """
 
-import itertools
-import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 from statistics import median
 from typing import Any
@@ -16,6 +14,15 @@ import numpy as np
 from scipy.sparse import csr_array, csr_matrix
 
 from benchmarks.measure import growth_mib
+from benchmarks.protocol import (
+    CUTOFFS,
+    Options,
+    grid,
+    metrics_of,
+    metrics_over_seeds,
+    split_of,
+    timed,
+)
 from reclib.collaborative import EASE, ContentKNN, HybridKNN, ItemKNN, Popularity, UserKNN
 from reclib.datasets import Dataset, load
 from reclib.foundations.evaluation import Cases, Report, cases_from_split, evaluate
@@ -25,10 +32,8 @@ from reclib.foundations.splitting import Split, split_last, split_random, split_
 
 __all__ = ["ROWS"]
 
-Options = dict[str, Any]
 Make = Callable[..., Any]
 
-_CUTOFFS = (5, 10, 20)
 _FULL = "the whole catalogue is ranked, the history is masked; fitted on train and validation"
 _NEIGHBORS: dict[str, list[Any]] = {
     "n_neighbors": [20, 100, 300],
@@ -50,11 +55,6 @@ MODELS: dict[str, tuple[Make, dict[str, list[Any]]]] = {
 }
 
 
-def _grid(choices: Mapping[str, Sequence[Any]]) -> Iterator[Options]:
-    for values in itertools.product(*choices.values()):
-        yield dict(zip(choices, values, strict=True))
-
-
 def _fit(make: Make, options: Options, train: Interactions, data: Dataset) -> Any:
     model = make(**options)
     if make in (ContentKNN, HybridKNN):
@@ -66,35 +66,13 @@ def _choose(
     make: Make, choices: Mapping[str, list[Any]], split: Split, data: Dataset, metric: str
 ) -> Options:
     """The options with the best validation metric; the first of equals."""
-    grid = list(_grid(choices))
-    if len(grid) == 1:
-        return grid[0]
+    tried = list(grid(choices))
+    if len(tried) == 1:
+        return tried[0]
     cases = cases_from_split(split, "validation")
     k = int(metric.partition("@")[2])
-    values = [evaluate(_fit(make, o, split.train, data), cases, k=k)[metric] for o in grid]
-    return grid[int(np.argmax(values))]
-
-
-def _metrics(report: Report) -> dict[str, dict[str, float]]:
-    """Mean and 95 % interval over users; nothing about these models is random."""
-    metrics = {}
-    for name in report.values:
-        low, high = report.interval(name)
-        metrics[name] = {"mean": report[name], "n_seeds": 1, "low": low, "high": high}
-    return metrics
-
-
-def _timed(call: Callable[[], Any]) -> tuple[Any, float]:
-    start = time.perf_counter()
-    return call(), time.perf_counter() - start
-
-
-def _split(data: Dataset) -> tuple[Split, str]:
-    """The split of the data set, with validation, and its name."""
-    if data.split is None:
-        return split_last(data.interactions), "split_last"
-    held = split_random(data.split.train, 0.1, seed=0)
-    return Split(held.train, held.test, data.split.test, "published"), "published"
+    values = [evaluate(_fit(make, o, split.train, data), cases, k=k)[metric] for o in tried]
+    return tried[int(np.argmax(values))]
 
 
 def _row(
@@ -102,18 +80,16 @@ def _row(
 ) -> dict[str, Any]:
     """One model on one data set."""
     data = load(name)
-    split, rule = _split(data)
+    split, rule = split_of(data)
     make, choices = MODELS[kind]
     metric = "ndcg@20" if rule == "published" else "ndcg@10"
     options = _choose(make, choices, split, data, metric)
     history = split.train_and_validation
     (model, seconds), growth = growth_mib(
-        lambda: _timed(partial(_fit, make, options, history, data))
+        lambda: timed(partial(_fit, make, options, history, data))
     )
     cases = cases_from_split(split)
-    (report, judged), judging = growth_mib(
-        lambda: _timed(lambda: evaluate(model, cases, k=_CUTOFFS))
-    )
+    (report, judged), judging = growth_mib(lambda: timed(lambda: evaluate(model, cases, k=CUTOFFS)))
     row: dict[str, Any] = {
         "dataset": name,
         "split": rule,
@@ -121,12 +97,12 @@ def _row(
         "model": type(model).__name__,
         "options": options,
         "chosen_from": {key: values for key, values in choices.items() if len(values) > 1},
-        "metrics": _metrics(report),
+        "metrics": metrics_of(report),
         "counts": dict(report.counts),
         "ties": {f"@{k}": share for k, share in report.ties.items()},
         "seconds": {"fit": seconds, "evaluate": judged},
         "memory_mib": {"fit": growth, "evaluate": judging},
-        "note": f"chosen on validation by {metric}" if len(list(_grid(choices))) > 1 else "",
+        "note": f"chosen on validation by {metric}" if len(list(grid(choices))) > 1 else "",
     }
     more = extra(model, cases, history) if extra else {}
     merged = {key: row[key] | more.pop(key, {}) for key in ("seconds", "memory_mib")}
@@ -164,7 +140,7 @@ def _beside_implicit(model: ItemKNN, cases: Cases, history: Interactions) -> dic
     times: dict[str, list[float]] = {"ours": [], "theirs": [], "scoring": [], "judging": []}
     for _ in range(5):
         for name, call in zip(times, (ours, theirs, scoring, judging), strict=True):
-            times[name].append(_timed(call)[1])
+            times[name].append(timed(call)[1])
     middle = {name: median(values) for name, values in times.items()}
     scores = theirs()[1]
     return {
@@ -239,9 +215,9 @@ def _beside_inverse(model: EASE, cases: Cases, history: Interactions) -> dict[st
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
     for _ in range(2):
         times["ours"].append(
-            _timed(lambda: EASE(regularization=model.regularization).fit(history))[1]
+            timed(lambda: EASE(regularization=model.regularization).fit(history))[1]
         )
-        weights, seconds = _timed(theirs)
+        weights, seconds = timed(theirs)
         times["theirs"].append(seconds)
     gap = float(np.abs(weights - model.item_weights_).max())
     middle = {name: median(values) for name, values in times.items()}
@@ -271,22 +247,16 @@ def _movielens(kind: str) -> dict[str, Any]:
     reports, seconds = [], []
     for seed in range(3):
         split = split_random(data.interactions, 0.2, seed=seed)
-        model, fitting = _timed(partial(_fit, make, options, split.train, data))
-        reports.append(evaluate(model, cases_from_split(split), k=_CUTOFFS))
+        model, fitting = timed(partial(_fit, make, options, split.train, data))
+        reports.append(evaluate(model, cases_from_split(split), k=CUTOFFS))
         seconds.append(fitting)
-    metrics = {}
-    for name in reports[0].values:
-        means = [report[name] for report in reports]
-        low, high = reports[0].interval(name)
-        spread = {"mean": float(np.mean(means)), "std": float(np.std(means, ddof=1))}
-        metrics[name] = {**spread, "n_seeds": 3, "low": low, "high": high}
     return {
         "dataset": "ml-100k",
         "split": "random 80/20",
         "protocol": "all ratings count as positive; the whole catalogue is ranked, train is masked",
         "model": type(model).__name__,
         "options": options,
-        "metrics": metrics,
+        "metrics": metrics_over_seeds(reports),
         "seconds": {"fit": median(seconds)},
         "memory_mib": {},
         "note": "interval of the first seed, over users",
@@ -320,12 +290,12 @@ def _movielens_splits() -> dict[str, Any]:
         cases = cases_from_split(split)
         for name, make in models.items():
             report = evaluate(make().fit(split.train_and_validation), cases)
-            metrics[f"ndcg@10, {rule}, {name}"] = _metrics(report)["ndcg@10"]
+            metrics[f"ndcg@10, {rule}, {name}"] = metrics_of(report)["ndcg@10"]
             if rule == "time":
                 known = Report(
                     {"ndcg@10": report.values["ndcg@10"][cases.histories.lengths > 0]}, {}, {}
                 )
-                metrics[f"ndcg@10, time (known users), {name}"] = _metrics(known)["ndcg@10"]
+                metrics[f"ndcg@10, time (known users), {name}"] = metrics_of(known)["ndcg@10"]
     return {
         "dataset": "ml-100k",
         "split": "random, last and time",
@@ -396,7 +366,7 @@ def _sampled() -> dict[str, Any]:
     for name, make in models.items():
         model = make().fit(split.train_and_validation)
         for kind, asked in (("full", cases), ("1+99", small)):
-            metrics[f"ndcg@10, {kind}, {name}"] = _metrics(evaluate(model, asked))["ndcg@10"]
+            metrics[f"ndcg@10, {kind}, {name}"] = metrics_of(evaluate(model, asked))["ndcg@10"]
     return {
         "dataset": "s3rec-beauty",
         "split": "split_last, sampled beside full",
