@@ -2,13 +2,13 @@
 
     x = (G + penalty I + sum over i of a_i y_i y_i')^-1 sum over i of t_i y_i    for each row
 
-With G = V diag(l) V' the row is an ordinary ridge regression with penalty 1 in the whitened
-features M = diag(sqrt(a)) Y_row V diag(1 / sqrt(l + penalty)) (n, D) and targets t / sqrt(a):
+In axes in which G is diag(l), the row is an ordinary ridge regression with penalty 1 of the targets
+t / sqrt(a) on the whitened features M = diag(sqrt(a)) Y_row diag(1 / sqrt(l + penalty)) (n, D):
 
-    x = V diag(1 / sqrt(l + penalty)) M' (M M' + I)^-1 (t / sqrt(a))    n x n, where n < D
-      = V diag(1 / sqrt(l + penalty)) (M' M + I)^-1 M' (t / sqrt(a))    D x D, otherwise
+    x = diag(1 / sqrt(l + penalty)) M' (M M' + I)^-1 (t / sqrt(a))    n x n, where n < D
+      = diag(1 / sqrt(l + penalty)) (M' M + I)^-1 M' (t / sqrt(a))    D x D, otherwise
 
-Where G = Y'Y, no row of Y V diag(1 / sqrt(l + penalty)) is longer than 1, so the systems stay well
+Where G = Y'Y, no row of Y diag(1 / sqrt(l + penalty)) is longer than 1, so the systems are well
 conditioned in float32 however small the penalty is.
 
 Source: the two sides of ridge regression, M' (M M' + I)^-1 = (M' M + I)^-1 M' (Woodbury).
@@ -27,40 +27,41 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from torch import Tensor
 
-__all__ = ["Basis", "gram_basis", "plain_basis", "ridge", "solve_rows"]
+__all__ = ["Basis", "principal_axes", "ridge", "solve_rows"]
 
-_CELLS = 2_000_000  # features held at once: 8 MB in float32
-_GROWTH = 1.2  # rows in one batch differ in length by at most this factor
+_CELLS = 1_000_000  # features held at once: 4 MB in float32, which a cache holds
+_GROWTH = 1.1  # rows in one batch differ in length by at most this factor
+_BLOCK = 2048  # rows whose products are summed in the type of the factors
 
 
 class Basis(NamedTuple):
-    """Factors Y (I, D) in the directions in which G is diagonal, so that every row shares the work.
+    """Factors, and a matrix G that is diagonal in their axes.
 
     Attributes:
-        rotated: (I, D) Y V.
-        directions: (D, D) V, one direction a column.
-        strengths: (D,) float64, the eigenvalues l >= 0 of G.
+        factors: (I, D) Y.
+        strengths: (D,) the diagonal l >= 0 of G.
     """
 
-    rotated: Tensor
-    directions: Tensor
+    factors: Tensor
     strengths: Tensor
 
+    @classmethod
+    def alone(cls, factors: NDArray[Any]) -> Basis:
+        """G = 0: each row is fitted to its own entries only."""
+        return cls(torch.from_numpy(factors), torch.zeros(factors.shape[1], dtype=torch.float64))
 
-def gram_basis(factors: NDArray[Any]) -> Basis:
-    """The basis of G = Y'Y: every row is also fitted to 0 at all items, with weight 1."""
+
+def principal_axes(factors: NDArray[Any]) -> Basis:
+    """The factors turned so that G = Y'Y is diagonal, strongest axis first.
+
+    With this G each row is fitted to its entries and, with weight 1, to 0 at all items.
+    """
     y = torch.from_numpy(factors)
-    wide = y.double()  # small eigenvalues are lost in float32
-    strengths, directions = torch.linalg.eigh(wide.T @ wide)
-    directions = directions.to(y.dtype)
-    return Basis(y @ directions, directions, strengths.clamp(min=0))
-
-
-def plain_basis(factors: NDArray[Any]) -> Basis:
-    """The basis of G = 0: every row is fitted to its own entries only."""
-    y = torch.from_numpy(factors)
-    size = y.shape[1]
-    return Basis(y, torch.eye(size, dtype=y.dtype), torch.zeros(size, dtype=torch.float64))
+    gram = torch.zeros(y.shape[1], y.shape[1], dtype=torch.float64)
+    for block in y.split(_BLOCK):
+        gram += block.T @ block  # summed in float64: float32 would lose the weak axes
+    strengths, axes = (part.flip(-1) for part in torch.linalg.eigh(gram))
+    return Basis(y @ axes.to(y.dtype), strengths.clamp(min=0))
 
 
 def ridge(features: Tensor, targets: Tensor) -> Tensor:
@@ -73,16 +74,19 @@ def ridge(features: Tensor, targets: Tensor) -> Tensor:
     Returns:
         (B, D) the minimum of ||targets - features x||^2 + ||x||^2.
     """
-    flipped = features.mT
+    right = targets[:, None]  # (B, 1, N); vectors stand on the left, where bmm is fast
     if features.shape[1] < features.shape[2]:
-        return (flipped @ _solve(features @ flipped, targets[..., None]))[..., 0]
-    return _solve(flipped @ features, flipped @ targets[..., None])[..., 0]
+        return (_solve(features @ features.mT, right) @ features)[:, 0]
+    return _solve(features.mT @ features, right @ features)[:, 0]
 
 
 def _solve(gram: Tensor, right: Tensor) -> Tensor:
-    """(gram + I)^-1 right; ``gram`` is overwritten."""
+    """(B, 1, N) ``right`` times the inverse of gram + I; ``gram`` (B, N, N) is overwritten."""
     gram.diagonal(dim1=1, dim2=2).add_(1)
-    return torch.cholesky_solve(right, torch.linalg.cholesky(gram))
+    factor, failed = torch.linalg.cholesky_ex(gram)
+    if failed.any():
+        raise ValueError("regularization must be larger, or weights smaller, for float32")
+    return torch.cholesky_solve(right.mT, factor).mT
 
 
 def solve_rows(
@@ -94,12 +98,12 @@ def solve_rows(
         weights: (B, I) sparse, a > 0: the weight of each stored entry beyond what G holds.
         targets: (n,) t, aligned with ``weights.data``.
         basis: of the factors Y (I, D) and of G.
-        penalty: (B,), > 0.
+        penalty: (B,), > 0; where all are the same, features are whitened once.
 
     Returns:
-        (B, D) in the type of the factors; rows without entries are 0.
+        (B, D) in the axes and the type of the factors; rows without entries are 0.
     """
-    dtype = basis.rotated.dtype
+    size, dtype = basis.factors.shape[1], basis.factors.dtype
     lengths = np.diff(weights.indptr)
     roots = np.sqrt(weights.data)
     columns, root, target = (
@@ -107,17 +111,23 @@ def solve_rows(
         for values in (weights.indices.astype(np.int64), roots, targets / roots)
     )
     root, target = root.to(dtype), target.to(dtype)
-    scale = torch.rsqrt(basis.strengths + torch.from_numpy(penalty)[:, None]).to(dtype)  # (B, D)
-    solved = torch.zeros(scale.shape, dtype=dtype)
-    for rows in _batches(lengths, basis.rotated.shape[1]):
+    shared = bool((penalty == penalty[:1]).all())
+    given = torch.from_numpy(penalty[:1] if shared else penalty)
+    scale = torch.rsqrt(basis.strengths.to(dtype) + given.to(dtype)[:, None])  # (B or 1, D)
+    whitened = basis.factors * scale if shared else basis.factors
+    solved = torch.zeros(lengths.size, size, dtype=dtype)
+    for rows in _batches(lengths, size):
         place = np.arange(lengths[rows].max())
         index = weights.indptr[rows, None] + place
         cells = torch.from_numpy(np.where(place < lengths[rows, None], index, weights.nnz))
-        features = basis.rotated[columns[cells]]  # (B, N, D)
-        features *= root[cells][..., None]
-        features *= scale[rows][:, None]
+        # index_select copies whole rows; indexing by a matrix is four times slower.
+        features = whitened.index_select(0, columns[cells].flatten()).view(*cells.shape, size)
+        features *= root[cells][..., None]  # (B, N, D)
+        if not shared:
+            features *= scale[rows][:, None]
         solved[rows] = ridge(features, target[cells])
-    return ((solved * scale) @ basis.directions.T).numpy()
+    solved *= scale
+    return solved.numpy()
 
 
 def _batches(lengths: NDArray[Any], size: int) -> Iterator[NDArray[np.int64]]:

@@ -2,6 +2,7 @@
 
     score(u, i) = x_u . y_i
 
+    DotProduct    minimise  a loss that ranks, see ``_factors``, by gradient descent; BPR is one
     ImplicitALS   minimise  sum over all u, i of c_ui (p_ui - x_u . y_i)^2
                             + sum_u lambda_u ||x_u||^2 + sum_i lambda_i ||y_i||^2
                   c_ui = 1 + alpha w_ui,  p_ui = 1 where w_ui > 0 and 0 elsewhere
@@ -23,18 +24,20 @@ Chapter: collaborative/factorization
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy.sparse import csr_array
 
-from reclib.collaborative._factors import FactorScores, dot_scores
-from reclib.collaborative._least_squares import Basis, gram_basis, solve_rows
+from reclib.collaborative._factors import FactorNetwork, FactorScores, dot_scores, train_factors
+from reclib.collaborative._least_squares import Basis, principal_axes, solve_rows
 from reclib.foundations.interactions import Histories, Interactions
 from reclib.foundations.recommender import Scores, checked_train, fitted
+from reclib.foundations.training import History, Options
 
-__all__ = ["ImplicitALS"]
+__all__ = ["BPR", "DotProduct", "ImplicitALS"]
 
 
 def _check_count(name: str, value: int) -> None:
@@ -58,7 +61,9 @@ class ImplicitALS(FactorScores):
 
     Each half sweep solves for all users while the items stand still, or the reverse; each of these
     is a ridge regression with one exact solution, so the loss never rises. The last half sweep is
-    over users: a user is what ``score_histories`` would make of the same history.
+    over users: a user is what ``score_histories`` would make of the same history. The factors stand
+    in the principal axes of the items, strongest first: ``item_factors_.T @ item_factors_`` is
+    diagonal.
 
     A user or item without events, or with weights of 0 only, has zero factors and scores 0.
 
@@ -71,8 +76,6 @@ class ImplicitALS(FactorScores):
         sweeps: >= 1; users, then items, and so on.
         seed: of the start values.
     """
-
-    _frame: tuple[NDArray[np.float32], Basis] | None = None
 
     def __init__(
         self,
@@ -104,11 +107,12 @@ class ImplicitALS(FactorScores):
             )
         of_users = checked_train(train).matrix()
         of_items = of_users.T.tocsr()
-        items = _start(train.n_items, self.factors, self.seed, 1)
+        items = principal_axes(_start(train.n_items, self.factors, self.seed, 1))
         for _ in range(self.sweeps):
-            items = self._solve(of_items, gram_basis(self._solve(of_users, gram_basis(items))))
-        self.item_factors_ = items
-        self.user_factors_ = self._solve(of_users, self._item_basis())
+            users = principal_axes(self._solve(of_users, items))
+            items = principal_axes(self._solve(of_items, users))
+        self.item_factors_ = items.factors.numpy()
+        self.user_factors_ = self._solve(of_users, items)
         return self
 
     def score_histories(self, histories: Histories, items: ArrayLike | None = None) -> Scores:
@@ -117,14 +121,10 @@ class ImplicitALS(FactorScores):
         Each event of a history weighs 1; an empty history scores 0.
         """
         factors = fitted(self, "item_factors_")
-        queries = self._solve(histories.matrix(len(factors)), self._item_basis())
+        strengths = np.square(factors, dtype=np.float64).sum(axis=0)  # the axes are principal
+        basis = Basis(torch.from_numpy(factors), torch.from_numpy(strengths))
+        queries = self._solve(histories.matrix(len(factors)), basis)
         return dot_scores(queries, factors, None, items)
-
-    def _item_basis(self) -> Basis:
-        """The basis of the item factors, made once for all fold-ins."""
-        if self._frame is None or self._frame[0] is not self.item_factors_:
-            self._frame = (self.item_factors_, gram_basis(self.item_factors_))
-        return self._frame[1]
 
     def _solve(self, weights: csr_array, basis: Basis) -> NDArray[np.float32]:
         """(B, D) factors of the rows (B, I) that fit the other side best."""
@@ -133,3 +133,96 @@ class ImplicitALS(FactorScores):
         total = extra.shape[1] + extra.sum(axis=1)
         penalty = self.regularization * total**self.regularization_exponent
         return solve_rows(extra, 1 + extra.data, basis, penalty)
+
+
+class DotProduct(FactorScores):
+    """Factors of users and items, found by gradient descent on a loss that ranks.
+
+    A user or item without events has zero factors and scores 0.
+
+    Args:
+        factors: D, >= 1.
+        loss: "softmax": every event against all items; batches are users with all their events.
+            "bpr": every event shall beat items that its user has not taken. "binary": events are
+            to be told from such items.
+        n_negatives: N items for each event, >= 1; unused by "softmax".
+        regularization: lambda, the price of the squared factors behind each event, >= 0.
+        temperature: None scores by the dot product; a number > 0 by the cosine, divided by it.
+        training: epochs, batch size (users for "softmax", events otherwise), learning rate, ...
+        seed: for the start values, the order of the data and the negatives.
+    """
+
+    loss: str
+    temperature: float | None
+    history_: History
+
+    def __init__(
+        self,
+        *,
+        factors: int = 64,
+        loss: Literal["softmax", "bpr", "binary"] = "softmax",
+        n_negatives: int = 1,
+        regularization: float = 0.1,
+        temperature: float | None = None,
+        training: Options = Options(epochs=20, batch_size=512, learning_rate=0.01),
+        seed: int = 0,
+    ) -> None:
+        self.factors = factors
+        self.loss = loss
+        self.n_negatives = n_negatives
+        self.regularization = regularization
+        self.temperature = temperature
+        self.training = training
+        self.seed = seed
+
+    def fit(self, train: Interactions, *, validation: Interactions | None = None) -> Self:
+        """Learn from ``train``; with ``validation``, nDCG@10 is watched, the best epoch kept."""
+        network = FactorNetwork(
+            checked_train(train).n_users,
+            train.n_items,
+            factors=self.factors,
+            loss=self.loss,
+            regularization=self.regularization,
+            temperature=self.temperature,
+            seed=self.seed,
+        )
+        self.history_ = train_factors(
+            self,
+            network,
+            train,
+            validation,
+            training=self.training,
+            n_negatives=self.n_negatives,
+            seed=self.seed,
+        )
+        return self
+
+
+class BPR(DotProduct):
+    """Bayesian personalised ranking: ``DotProduct`` with ``loss="bpr"`` and defaults for pairs.
+
+    Args:
+        factors: D, >= 1.
+        n_negatives: N items for each event, >= 1.
+        regularization: lambda, the price of the squared factors behind each event, >= 0.
+        training: epochs, batch size in events, learning rate, ...
+        seed: for the start values, the order of the data and the negatives.
+    """
+
+    loss = "bpr"
+    temperature = None
+
+    def __init__(
+        self,
+        *,
+        factors: int = 64,
+        n_negatives: int = 1,
+        regularization: float = 0.05,
+        training: Options = Options(epochs=30, batch_size=2048, learning_rate=0.01),
+        seed: int = 0,
+    ) -> None:
+        self.factors = factors
+        self.n_negatives = n_negatives
+        self.regularization = regularization
+        self.training = training
+        self.seed = seed
