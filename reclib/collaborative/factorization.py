@@ -6,7 +6,8 @@
     ImplicitALS   minimise  sum over all u, i of c_ui (p_ui - x_u . y_i)^2
                             + sum_u lambda_u ||x_u||^2 + sum_i lambda_i ||y_i||^2
                   c_ui = 1 + alpha w_ui,  p_ui = 1 where w_ui > 0 and 0 elsewhere
-                  lambda_u = regularization * (I + alpha sum_i w_ui)^exponent, lambda_i alike
+                  lambda_u = regularization * (I + alpha sum_i w_ui)^exponent, lambda_i alike;
+                  I counts the items with events
 
 Source: Y. Hu, Y. Koren, C. Volinsky, Collaborative Filtering for Implicit Feedback Datasets, ICDM
 2008; for the exponent S. Rendle, W. Krichene, L. Zhang, Y. Koren, Revisiting the Performance of
@@ -107,7 +108,9 @@ class ImplicitALS(FactorScores):
             )
         of_users = checked_train(train).matrix()
         of_items = of_users.T.tocsr()
-        items = principal_axes(_start(train.n_items, self.factors, self.seed, 1))
+        start = _start(train.n_items, self.factors, self.seed, 1)
+        start[of_items.sum(axis=1) == 0] = 0  # what nobody took pulls nobody
+        items = principal_axes(start)
         for _ in range(self.sweeps):
             users = principal_axes(self._solve(of_users, items))
             items = principal_axes(self._solve(of_items, users))
@@ -130,7 +133,7 @@ class ImplicitALS(FactorScores):
         """(B, D) factors of the rows (B, I) that fit the other side best."""
         extra = (self.alpha * weights).tocsr()
         extra.eliminate_zeros()
-        total = extra.shape[1] + extra.sum(axis=1)
+        total = int(basis.factors.any(dim=1).sum()) + extra.sum(axis=1)
         penalty = self.regularization * total**self.regularization_exponent
         return solve_rows(extra, 1 + extra.data, basis, penalty)
 

@@ -15,6 +15,7 @@ def weighted(seed: int = 0, n_users: int = 37, n_items: int = 19) -> Interaction
     """Events with weights, from rows of one event to rows of all items; some pairs repeat."""
     generator = np.random.default_rng(seed)
     taken = generator.random((n_users, n_items)) < np.linspace(0.05, 0.9, n_users)[:, None]
+    taken[:, -1] = False
     users, items = np.nonzero(taken)
     users, items = np.append(users, users[:9]), np.append(items, items[:9])
     weights = generator.uniform(0.2, 3.0, users.size)
@@ -26,19 +27,23 @@ def start(model: ImplicitALS, n_items: int) -> np.ndarray:
     return draws * 0.1 / np.sqrt(model.factors)
 
 
+def penalties(model: ImplicitALS, weights: np.ndarray) -> np.ndarray:
+    total = weights.any(axis=0).sum() + model.alpha * weights.sum(axis=1)
+    return model.regularization * total**model.regularization_exponent
+
+
 def slow_half_sweep(model: ImplicitALS, weights: np.ndarray, fixed: np.ndarray) -> np.ndarray:
     """The equation of the 2008 paper, one row and one D x D system at a time, in float64."""
-    found = np.zeros((len(weights), fixed.shape[1]))
+    found, penalty = np.zeros((len(weights), fixed.shape[1])), penalties(model, weights)
     for row, w in enumerate(weights):
         confidence, preference = 1 + model.alpha * w, (w > 0).astype(float)
-        penalty = model.regularization * confidence.sum() ** model.regularization_exponent
-        system = (fixed.T * confidence) @ fixed + penalty * np.eye(fixed.shape[1])
+        system = (fixed.T * confidence) @ fixed + penalty[row] * np.eye(fixed.shape[1])
         found[row] = np.linalg.solve(system, fixed.T @ (confidence * preference))
     return found
 
 
 def slow_factors(model: ImplicitALS, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    items = start(model, weights.shape[1])
+    items = start(model, weights.shape[1]) * (weights.sum(axis=0) > 0)[:, None]
     for _ in range(model.sweeps):
         users = slow_half_sweep(model, weights, items)
         items = slow_half_sweep(model, weights.T, users)
@@ -49,9 +54,8 @@ def loss(model: ImplicitALS, weights: np.ndarray) -> float:
     users, items = model.user_factors_.astype(float), model.item_factors_.astype(float)
     confidence = 1 + model.alpha * weights
     total = (confidence * ((weights > 0) - users @ items.T) ** 2).sum()
-    for rows, axis in ((users, 1), (items, 0)):
-        penalty = model.regularization * confidence.sum(axis=axis) ** model.regularization_exponent
-        total += penalty @ (rows**2).sum(axis=1)
+    for rows, own in ((users, weights), (items, weights.T)):
+        total += penalties(model, own) @ (rows**2).sum(axis=1)
     return total
 
 
@@ -78,7 +82,8 @@ def test_als_equals_one_plain_solve_a_row(factors: int, exponent: float) -> None
 def test_one_sweep_equals_that_of_implicit() -> None:
     from implicit.cpu.als import AlternatingLeastSquares
 
-    train = weighted(1, 80, 50)
+    train = weighted(1, 80, 51)
+    train = Interactions(train.users, train.items, weights=train.weights, n_users=80, n_items=50)
     model = ImplicitALS(factors=12, alpha=5.0, regularization=0.1, sweeps=1).fit(train)
     peer = AlternatingLeastSquares(
         factors=12, regularization=0.1, use_cg=False, iterations=1, dtype=np.float64, num_threads=1
