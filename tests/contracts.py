@@ -89,10 +89,6 @@ MODELS = {
         lambda: _dot(DotProduct(factors=8, regularization=0.01, temperature=0.5)), **_TRAINED
     ),
     "BPR": Entry(lambda: _dot(BPR(factors=8, n_negatives=2), 40, 32), **_TRAINED),
-    "LightGCN": Entry(lambda: _dot(LightGCN(factors=8, layers=2)), **_TRAINED),
-    "LightGCN-bpr": Entry(
-        lambda: _dot(LightGCN(factors=8, layers=2, loss="bpr"), 40, 32), **_TRAINED
-    ),
     "NCF": Entry(lambda: _ncf("neumf", 40, 0.01, hidden=(8,)), **_TRAINED),
     "NCF-mlp": Entry(lambda: _ncf("mlp", 30, 0.02, hidden=(16,)), **_TRAINED),
     "NCF-gmf": Entry(lambda: _ncf("gmf", 40, 0.01, loss="bpr"), **_TRAINED),

@@ -3,7 +3,6 @@
 from reclib.collaborative.content import ContentKNN, HybridKNN
 from reclib.collaborative.factorization import BPR, DotProduct, ImplicitALS
 from reclib.collaborative.graph import LightGCN
-from reclib.collaborative.graph import LightGCN
 from reclib.collaborative.linear import EASE
 from reclib.collaborative.neighbors import ItemKNN, UserKNN
 from reclib.collaborative.neural import NCF
@@ -18,7 +17,6 @@ __all__ = [
     "HybridKNN",
     "ImplicitALS",
     "ItemKNN",
-    "LightGCN",
     "LightGCN",
     "Popularity",
     "UserKNN",
