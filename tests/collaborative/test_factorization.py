@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from reclib.collaborative.factorization import ImplicitALS
+from reclib.collaborative.factorization import ImplicitALS, MatrixFactorization
 from reclib.foundations.interactions import Histories, Interactions
+from reclib.foundations.training import Options
 
 
 def weighted(seed: int = 0, n_users: int = 37, n_items: int = 19) -> Interactions:
@@ -22,9 +23,11 @@ def weighted(seed: int = 0, n_users: int = 37, n_items: int = 19) -> Interaction
     return Interactions(users, items, weights=weights, n_users=n_users, n_items=n_items)
 
 
-def start(model: ImplicitALS, n_items: int) -> np.ndarray:
-    draws = np.random.default_rng([model.seed, 1]).standard_normal((n_items, model.factors))
-    return draws * 0.1 / np.sqrt(model.factors)
+def start(n_items: int, factors: int, seed: int, extra: int = 0) -> np.ndarray:
+    """(I, D) start values; with a column ``extra`` for the bias."""
+    generator = np.random.default_rng([seed, 1])
+    draws = generator.standard_normal((n_items, factors + extra), dtype=np.float32)
+    return draws.astype(float) * 0.1 / np.sqrt(factors)
 
 
 def penalties(model: ImplicitALS, weights: np.ndarray) -> np.ndarray:
@@ -43,7 +46,7 @@ def slow_half_sweep(model: ImplicitALS, weights: np.ndarray, fixed: np.ndarray) 
 
 
 def slow_factors(model: ImplicitALS, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    items = start(model, weights.shape[1]) * (weights.sum(axis=0) > 0)[:, None]
+    items = start(weights.shape[1], model.factors, model.seed) * (weights.sum(axis=0) > 0)[:, None]
     for _ in range(model.sweeps):
         users = slow_half_sweep(model, weights, items)
         items = slow_half_sweep(model, weights.T, users)
@@ -89,7 +92,7 @@ def test_one_sweep_equals_that_of_implicit() -> None:
         factors=12, regularization=0.1, use_cg=False, iterations=1, dtype=np.float64, num_threads=1
     )
     peer.user_factors = np.zeros((80, 12))
-    peer.item_factors = start(model, 50)
+    peer.item_factors = start(50, 12, 0)
     confidence = csr_matrix(train.matrix())
     confidence.data = (1 + 5.0 * confidence.data).astype(np.float32)
     with warnings.catch_warnings():
@@ -163,3 +166,159 @@ def test_two_events_count_as_one_of_twice_the_weight() -> None:
 def test_als_refuses_bad_options_by_name(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=f"^{message}$"):
         ImplicitALS(**options).fit(weighted())
+
+
+# --- ratings
+
+
+def rated(seed: int = 0, n_users: int = 30, n_items: int = 17) -> Interactions:
+    """Ratings from 1 to 5 with a planted taste; the last user and the last item have none."""
+    generator = np.random.default_rng(seed)
+    taken = generator.random((n_users, n_items)) < np.linspace(0.1, 0.9, n_users)[:, None]
+    taken[-1], taken[:, -1] = False, False
+    users, items = np.nonzero(taken)
+    taste = generator.standard_normal((n_users, 2)) @ generator.standard_normal((2, n_items))
+    noise = generator.normal(0, 0.3, users.size)
+    ratings = np.clip(3 + taste[users, items] + noise, 1, 5)
+    return Interactions(users, items, ratings=ratings, n_users=n_users, n_items=n_items)
+
+
+def slow_ratings(model: MatrixFactorization, train: Interactions) -> np.ndarray:
+    """(U, I) predictions after the same sweeps: rows one at a time, biases as a column of ones."""
+    assert train.ratings is not None
+    mean = train.ratings.mean()
+    x, y = np.zeros((30, model.factors + 1)), start(17, model.factors, model.seed, 1)
+    y[:, -1] = 0
+    sides = (train.users, x, train.items, y), (train.items, y, train.users, x)
+    for _ in range(model.sweeps):
+        for own, solved, other, fixed in sides:
+            for row in range(len(solved)):
+                seen = own == row
+                features = np.column_stack([fixed[other[seen], :-1], np.ones(seen.sum())])
+                left = train.ratings[seen] - mean - fixed[other[seen], -1]
+                penalty = model.regularization * max(seen.sum(), 1) * np.eye(features.shape[1])
+                solved[row] = np.linalg.solve(features.T @ features + penalty, features.T @ left)
+    return mean + x[:, :-1] @ y[:, :-1].T + x[:, [-1]] + y[:, -1]
+
+
+def rating_loss(model: MatrixFactorization, train: Interactions) -> float:
+    """What both solvers minimise, as a mean over ratings."""
+    assert model.item_bias_ is not None and train.ratings is not None
+    wrong = model.predict(train.users, train.items) - train.ratings
+    x = np.column_stack([model.user_factors_, model.user_bias_])[train.users]
+    y = np.column_stack([model.item_factors_, model.item_bias_])[train.items]
+    squares = (x**2).sum(axis=1) + (y**2).sum(axis=1)
+    return float((wrong**2 + model.regularization * squares).mean())
+
+
+@pytest.mark.parametrize("factors", [1, 3, 20])
+def test_als_of_ratings_equals_one_plain_solve_a_row(factors: int) -> None:
+    train = rated()
+    model = MatrixFactorization(factors=factors, regularization=0.2, sweeps=4, seed=3).fit(train)
+    expected = slow_ratings(model, train)
+    np.testing.assert_allclose(model.score(np.arange(30)), expected, rtol=1e-4, atol=1e-4)
+
+
+def rmse(model: MatrixFactorization, events: Interactions) -> float:
+    assert events.ratings is not None
+    return float(
+        np.sqrt(np.mean((model.predict(events.users, events.items) - events.ratings) ** 2))
+    )
+
+
+def test_gradient_steps_reach_the_loss_of_als() -> None:
+    train = rated(1)
+    options: dict[str, Any] = {"factors": 3, "regularization": 0.1}
+    solved = MatrixFactorization(sweeps=100, **options).fit(train)
+    training = Options(epochs=100, batch_size=64, learning_rate=0.05, schedule="linear")
+    trained = MatrixFactorization(solver="sgd", training=training, **options).fit(train)
+    losses = [rating_loss(model, train) for model in (solved, trained)]
+    assert losses[1] == pytest.approx(losses[0], rel=0.03)
+
+
+@pytest.mark.parametrize("solver", ["als", "sgd"])
+def test_ratings_that_were_held_out_are_predicted_better_than_by_biases(solver: Any) -> None:
+    events = rated(2, 120, 40)
+    held = np.random.default_rng(0).random(len(events)) < 0.15
+    train, test = events.select(~held), events.select(held)
+    training = Options(epochs=60, batch_size=512, learning_rate=0.05)
+    errors = [
+        rmse(model.fit(train), test)
+        for model in (
+            MatrixFactorization(factors=2, solver=solver, regularization=0.05, training=training),
+            MatrixFactorization(factors=2, regularization=0.5),  # only biases survive
+        )
+    ]
+    assert errors[0] < 0.6 * errors[1]
+
+
+def test_predictions_are_scores_of_the_pairs() -> None:
+    model = MatrixFactorization(factors=4, sweeps=3).fit(rated())
+    users, items = np.array([3, 29, 3, 0]), np.array([16, 2, 5, 5])
+    found = model.predict(users, items)
+    np.testing.assert_allclose(found, model.score(np.arange(30))[users, items], rtol=1e-6)
+
+
+@pytest.mark.parametrize("solver", ["als", "sgd"])
+def test_who_rated_nothing_gets_what_the_other_side_says(solver: Any) -> None:
+    train = rated()
+    training = Options(epochs=3, batch_size=64)
+    model = MatrixFactorization(factors=3, solver=solver, training=training).fit(train)
+    scores = model.score(np.arange(30))
+    np.testing.assert_allclose(scores[29], model.mean_ + model.item_bias_, rtol=1e-6)
+    np.testing.assert_allclose(scores[:, 16], model.mean_ + model.user_bias_, rtol=1e-6)
+
+
+def test_the_latest_rating_of_a_pair_counts() -> None:
+    twice = Interactions([0, 0, 1], [0, 0, 1], timestamps=[5, 3, 4], ratings=[1, 5, 3])
+    once = Interactions([0, 1], [0, 1], ratings=[1, 3])
+    for solver in ("als", "sgd"):
+        models = [
+            MatrixFactorization(factors=2, solver=solver, training=Options(epochs=2)).fit(train)
+            for train in (twice, once)
+        ]
+        np.testing.assert_array_equal(models[0].score([0, 1]), models[1].score([0, 1]))
+
+
+def test_validation_keeps_the_epoch_with_the_least_error() -> None:
+    events = rated(4, 60, 30)
+    held = np.random.default_rng(0).random(len(events)) < 0.2
+    train, validation = events.select(~held), events.select(held)
+    training = Options(epochs=60, batch_size=32, learning_rate=0.05, patience=5)
+    model = MatrixFactorization(solver="sgd", regularization=1e-3, training=training)
+    history = model.fit(train, validation=validation).history_
+    assert history is not None and history.stopped == "patience"
+    best = history.table["negative rmse"].max()
+    assert -rmse(model, validation) == pytest.approx(best, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"factors": 0}, "factors must be an integer of at least 1, got 0"),
+        ({"sweeps": 1.5}, "sweeps must be an integer of at least 1, got 1.5"),
+        ({"solver": "svd"}, "solver must be 'als' or 'sgd', got 'svd'"),
+        ({"regularization": 0.0}, "regularization must be above 0 and finite, got 0.0"),
+    ],
+)
+def test_ratings_refuse_bad_options_by_name(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        MatrixFactorization(**options).fit(rated())
+
+
+def test_ratings_must_be_there() -> None:
+    train, bare = rated(), Interactions([0], [0])
+    with pytest.raises(ValueError, match="^train must have ratings, got none$"):
+        MatrixFactorization().fit(bare)
+    with pytest.raises(ValueError, match="^validation must have ratings, got none$"):
+        MatrixFactorization(solver="sgd").fit(train, validation=bare)
+    with pytest.raises(ValueError, match="^validation must be None for solver 'als', got Inter"):
+        MatrixFactorization().fit(train, validation=train)
+    with pytest.raises(ValueError, match=r"^items must have shape \(1,\), got \(2,\)$"):
+        MatrixFactorization(sweeps=1).fit(train).predict([0], [0, 1])
+
+
+def test_a_rate_that_is_too_high_stops_with_its_name() -> None:
+    training = Options(epochs=50, optimizer="sgd", learning_rate=1e4)
+    with pytest.raises(ValueError, match="must be finite, got .* with learning_rate 10000$"):
+        MatrixFactorization(solver="sgd", training=training).fit(rated())
