@@ -23,6 +23,7 @@ from reclib.collaborative import (
     ImplicitALS,
     ItemKNN,
     LightGCN,
+    MatrixFactorization,
     Popularity,
     UserKNN,
 )
@@ -51,6 +52,7 @@ class Entry:
 
 _SOLVED: dict[str, Any] = {"stochastic": True, "rtol": 1e-4, "candidates_rtol": 1e-5}
 _TRAINED: dict[str, Any] = {"from_histories": False, "stochastic": True, "candidates_rtol": 1e-5}
+_RATED: dict[str, Any] = {**_TRAINED, "needs_ratings": True, "personal": False}
 
 
 def _ncf(architecture: Any, epochs: int, rate: float, **options: Any) -> NCF:
@@ -83,6 +85,10 @@ MODELS = {
     "ImplicitALS": Entry(lambda: ImplicitALS(factors=3, alpha=5.0, regularization=1.0), **_SOLVED),
     "ImplicitALS-exponent": Entry(
         lambda: ImplicitALS(factors=3, regularization=0.03, regularization_exponent=1.0), **_SOLVED
+    ),
+    "MatrixFactorization": Entry(lambda: MatrixFactorization(factors=4), **_RATED),
+    "MatrixFactorization-sgd": Entry(
+        lambda: _dot(MatrixFactorization(factors=4, solver="sgd")), **_RATED
     ),
     "DotProduct": Entry(lambda: _dot(DotProduct(factors=8, regularization=0.3)), **_TRAINED),
     "DotProduct-cosine": Entry(

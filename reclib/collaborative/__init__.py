@@ -1,7 +1,7 @@
 """Recommending from what others took: neighbours, content, linear models, factors, networks."""
 
 from reclib.collaborative.content import ContentKNN, HybridKNN
-from reclib.collaborative.factorization import BPR, DotProduct, ImplicitALS
+from reclib.collaborative.factorization import BPR, DotProduct, ImplicitALS, MatrixFactorization
 from reclib.collaborative.graph import LightGCN
 from reclib.collaborative.linear import EASE
 from reclib.collaborative.neighbors import ItemKNN, UserKNN
@@ -18,6 +18,7 @@ __all__ = [
     "ImplicitALS",
     "ItemKNN",
     "LightGCN",
+    "MatrixFactorization",
     "Popularity",
     "UserKNN",
 ]
