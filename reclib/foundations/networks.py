@@ -76,7 +76,7 @@ def _check_pairs(positive_scores: Tensor, negative_scores: Tensor) -> None:
 
 
 def bpr_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
-    """Mean of -log sigmoid(positive - negative): each positive shall beat its negatives.
+    """Mean of -log sigmoid(positive - negative): each positive should beat its negatives.
 
     Args:
         positive_scores: (B,).
@@ -105,7 +105,7 @@ def binary_loss(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
 
 
 def softmax_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy over the whole catalogue: the target shall beat all items together.
+    """Cross-entropy over the whole catalogue: the target should beat all items together.
 
     Args:
         logits: (B, I).
