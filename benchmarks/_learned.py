@@ -14,19 +14,29 @@ from typing import Any
 from benchmarks.measure import growth_mib
 from benchmarks.protocol import CUTOFFS, Options, grid, metrics_over_seeds, split_of, timed
 from reclib.datasets import Dataset, load
-from reclib.foundations.evaluation import Report, cases_from_split, evaluate
+from reclib.foundations.evaluation import cases_from_split, evaluate
 from reclib.foundations.interactions import Interactions
 from reclib.foundations.splitting import Split, split_random
+from reclib.foundations.training import Options as Training
 
-__all__ = ["N_SEEDS", "choose", "learned_row", "options_of", "splits_of"]
+__all__ = ["N_SEEDS", "choose", "learned_row", "options_of", "splits_of", "training_options"]
 
 N_SEEDS = 3
+_MOST_EPOCHS = 60
 _FULL = (
     "the whole catalogue is ranked, the history is masked; options and epochs chosen on validation,"
     " then fitted on train and validation"
 )
 
 Make = Callable[..., Any]  # (epochs=, seed=, **options) -> model; epochs None: stop on validation
+
+
+def training_options(epochs: int | None, **options: Any) -> Training:
+    """So many epochs; None stops when two validations, five epochs apart, were not better."""
+    if epochs is None:
+        stop: dict[str, Any] = {"patience": 2, "validate_every": 5}
+        return Training(epochs=_MOST_EPOCHS, progress=False, **stop, **options)
+    return Training(epochs=epochs, progress=False, **options)
 
 
 def options_of(model: Any) -> Options:
@@ -74,7 +84,7 @@ def learned_row(
     name: str,
     make: Make,
     choices: Mapping[str, Sequence[Any]],
-    extra: Callable[[Any, Split, list[Report]], dict[str, Any]] | None = None,
+    extra: Callable[[Any, Split, int], dict[str, Any]] | None = None,
 ) -> dict[str, Any]:
     """One model on one data set, over seeds."""
     data = load(name)
@@ -103,6 +113,6 @@ def learned_row(
         "memory_mib": {"fit": growth},
         "note": "chosen on validation by ndcg@10; interval of the first seed, over users",
     }
-    more = extra(model, splits[-1], reports) if extra else {}
+    more = extra(model, splits[-1], N_SEEDS) if extra else {}
     merged = {key: row[key] | more.pop(key, {}) for key in ("seconds", "memory_mib", "metrics")}
     return row | merged | more

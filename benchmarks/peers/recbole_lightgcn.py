@@ -6,7 +6,7 @@ Runs in an environment of its own, since RecBole needs older libraries than this
     recbole/bin/pip install torch==2.13.0 'numpy<2' 'pandas<3' scipy==1.11.4 recbole==1.2.1
     recbole/bin/python benchmarks/peers/recbole_lightgcn.py train.npz 8192 2048
 
-``train.npz`` holds ``users``, ``items``, ``n_users`` and ``n_items``; each further number is a
+``train.npz`` holds ``users``, ``items`` and ``shape`` (U, I); each further number is a
 batch size. ``--layers``, ``--factors``, ``--epochs`` and ``--threads`` have the defaults of the
 comparison. Prints one line of JSON; the first epoch of each size warms up and is not counted.
 """

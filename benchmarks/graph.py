@@ -1,0 +1,106 @@
+"""Rows of LightGCN: layers and losses, and the time of an epoch beside RecBole's.
+
+RecBole runs in an environment of its own, whose Python the variable RECLIB_RECBOLE_PYTHON names;
+``benchmarks/peers/recbole_lightgcn.py`` says how to make one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks._learned import learned_row, options_of, training_options
+from reclib.collaborative import LightGCN
+from reclib.foundations.evaluation import cases_from_split, compare, evaluate
+from reclib.foundations.splitting import Split
+from reclib.foundations.training import Options
+
+__all__ = ["ROWS"]
+
+PEER = Path(__file__).parent / "peers" / "recbole_lightgcn.py"
+
+
+def _softmax(*, epochs: int | None, seed: int, **options: Any) -> LightGCN:
+    training = training_options(epochs, batch_size=512, learning_rate=0.01)
+    return LightGCN(seed=seed, training=training, **options)
+
+
+def _bpr(*, epochs: int | None, seed: int, **options: Any) -> LightGCN:
+    training = training_options(epochs, batch_size=2048, learning_rate=0.01)
+    return LightGCN(loss="bpr", seed=seed, training=training, **options)
+
+
+def _beside_others(model: LightGCN, split: Split, n_seeds: int) -> dict[str, Any]:
+    """The paired gain over no layers, and an epoch of BPR beside RecBole's."""
+    return _gain(model, split, n_seeds) | _beside_recbole(split)
+
+
+def _gain(model: LightGCN, split: Split, n_seeds: int) -> dict[str, Any]:
+    """nDCG@10 with layers less that without, user by user, with all else the same."""
+    del n_seeds
+    options = options_of(model) | {"layers": 0, "training": model.training}
+    plain = LightGCN(**options).fit(split.train_and_validation)
+    cases = cases_from_split(split)
+    table = compare({"0 layers": evaluate(plain, cases), "layers": evaluate(model, cases)})
+    row = table.loc["layers"]
+    gain = {"mean": row["difference"], "low": row["difference_low"], "high": row["difference_high"]}
+    return {"metrics": {"ndcg@10, gain over 0 layers": {**gain, "n_seeds": 1}}}
+
+
+def _beside_recbole(split: Split) -> dict[str, Any]:
+    """Seconds of an epoch with BPR, 3 layers of size 64, at two batch sizes, in turn."""
+    python = os.environ.get("RECLIB_RECBOLE_PYTHON")
+    if not python:
+        sys.exit("RECLIB_RECBOLE_PYTHON must name a Python that has RecBole, got none")
+    train, sizes, threads = split.train, (8192, 2048), torch.get_num_threads()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "train.npz"
+        shape = np.array([train.n_users, train.n_items])
+        np.savez(path, users=train.users, items=train.items, shape=shape)
+        command = [python, str(PEER), str(path), *map(str, sizes), "--threads", str(threads)]
+        found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+    ours = {str(size): _epoch(split, size) for size in sizes}
+    return {
+        "peer": {
+            "name": f"RecBole {found['versions']['recbole']}, LightGCN, an epoch of training",
+            "seconds": {f"epoch, batch {s}": found["seconds"][s]["epoch"] for s in ours},
+            **{
+                f"time ratio, ours to theirs, batch {s}": ours[s] / found["seconds"][s]["epoch"]
+                for s in ours
+            },
+        },
+        "seconds": {f"epoch of BPR, batch {s}": seconds for s, seconds in ours.items()},
+    }
+
+
+def _epoch(split: Split, batch_size: int) -> float:
+    """Median seconds of three epochs, after one that warms up."""
+    training = Options(epochs=4, batch_size=batch_size, progress=False)
+    model = LightGCN(loss="bpr", layers=3, factors=64, regularization=1e-4, training=training)
+    seconds = model.fit(split.train).history_.table["seconds"]
+    return median(np.diff(seconds))
+
+
+_SETS = ("s3rec-beauty", "s3rec-lastfm", "lastfm-social", "ml-100k")
+_COSINE: dict[str, list[Any]] = {"temperature": [0.1, 0.15], "regularization": [0.0]}
+_KINDS: dict[str, tuple[Callable[..., Any], dict[str, list[Any]]]] = {
+    "lightgcn": (_softmax, {"layers": [1, 2, 3], **_COSINE}),
+    "lightgcn-0-layers": (_softmax, {"layers": [0], **_COSINE}),
+    "lightgcn-bpr": (_bpr, {"layers": [3], "regularization": [1e-4, 1e-3, 1e-2]}),
+}
+ROWS: dict[str, Callable[[], dict[str, Any]]] = {}
+for _set in _SETS:
+    for _kind, (_make, _choices) in _KINDS.items():
+        if _kind == "lightgcn-0-layers" and _set != "s3rec-beauty":
+            continue  # it is the dot product, which has rows of its own
+        _extra = {"lightgcn": _beside_others if _set == "s3rec-beauty" else _gain}.get(_kind)
+        ROWS[f"{_set}-{_kind}"] = partial(learned_row, _set, _make, _choices, _extra)
