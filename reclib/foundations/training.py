@@ -326,8 +326,7 @@ class _Run:
         epoch, done = self.epoch, self.step % self.steps
         every = self.options.checkpoint_every if self.options.checkpoint else None
         n = 0
-        for batch in self.batches.epoch(epoch, self.rank, self.world):
-            n += 1
+        for n, batch in enumerate(self.batches.epoch(epoch, self.rank, self.world), start=1):
             if n > self.steps:
                 break
             if n <= done:
