@@ -185,8 +185,8 @@ _KINDS: dict[str, tuple[Callable[..., Any], dict[str, dict[str, list[Any]]]]] = 
         {
             "s3rec-beauty": {
                 "factors": [256],
-                "alpha": [3.0, 10.0, 30.0],
-                "regularization": [1.0, 10.0],
+                "alpha": [10.0, 40.0, 100.0],
+                "regularization": [0.01, 5.0],
             },
             "": _ALS | {"regularization": [0.001, 0.003, 0.01, 0.03]},
         },
