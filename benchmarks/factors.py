@@ -174,8 +174,9 @@ def _ratings_row(**options: Any) -> dict[str, Any]:
 
 
 _ALS: dict[str, list[Any]] = {
-    "factors": [64, 128],
-    "alpha": [10.0],
+    "factors": [32, 64, 128],
+    "alpha": [1.0, 3.0, 10.0],
+    "regularization": [0.003, 0.01, 0.03],
     "regularization_exponent": [1.0],
 }
 _SETS = ("s3rec-beauty", "s3rec-lastfm", "lastfm-social", "ml-100k")
@@ -188,7 +189,7 @@ _KINDS: dict[str, tuple[Callable[..., Any], dict[str, dict[str, list[Any]]]]] = 
                 "alpha": [10.0, 40.0, 100.0],
                 "regularization": [0.01, 5.0],
             },
-            "": _ALS | {"regularization": [0.001, 0.003, 0.01, 0.03]},
+            "": _ALS,
         },
     ),
     "bpr": (_bpr, {"": {"regularization": [0.02, 0.06, 0.15]}}),

@@ -26,11 +26,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from reclib.collaborative import EASE, ItemKNN, Popularity
+from reclib.collaborative import EASE, DotProduct, ItemKNN, Popularity
 from reclib.datasets import load
 from reclib.foundations.evaluation import Cases, cases_from_split, evaluate
 from reclib.foundations.recommender import Recommender, recommend
 from reclib.foundations.splitting import Split, split_last
+from reclib.foundations.training import Options
 from reclib.shop import Shop
 
 __all__ = ["SHELVES", "Shelf", "build", "page", "photograph", "storefront_data"]
@@ -89,6 +90,17 @@ SHELVES: list[Shelf] = [
         "a linear model that weighs all earlier purchases at once",
         "collaborative/linear",
         lambda shop, split: EASE(regularization=100.0).fit(split.train_and_validation),
+    ),
+    Shelf(
+        "factors",
+        "Factors",
+        "vectors of customers and products, trained so that what was bought stands first",
+        "collaborative/factorization",
+        lambda shop, split: DotProduct(
+            regularization=0.0,
+            temperature=0.2,
+            training=Options(epochs=18, batch_size=256, learning_rate=0.01, progress=False),
+        ).fit(split.train_and_validation),
     ),
     Shelf(
         "oracle",
