@@ -10,7 +10,7 @@ Differences from the paper:
 1. NeuMF starts from random numbers (paper: from a GMF and an MLP trained before, section 3.4.1).
 2. h starts at 1, so that GMF starts as a dot product (paper: at random).
 3. Vectors start with standard deviation 0.1, matrices with variance 2 / inputs (paper: 0.01 all).
-4. Besides the paper's binary cross-entropy there are two losses that rank.
+4. BPR beside the paper's binary cross-entropy.
 Chapter: collaborative/neural
 """
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -33,7 +34,6 @@ from reclib.foundations.networks import (
     binary_loss,
     bpr_loss,
     embedding_table,
-    sampled_softmax_loss,
 )
 from reclib.foundations.recommender import Scores, checked_candidates, checked_train, fitted
 from reclib.foundations.training import History, Options, fit, ranking_validation
@@ -41,7 +41,7 @@ from reclib.foundations.training import History, Options, fit, ranking_validatio
 __all__ = ["GMF", "NCF", "NCFNetwork", "PairMLP"]
 
 _ARCHITECTURES = ("neumf", "gmf", "mlp")
-_LOSSES = {"binary": binary_loss, "bpr": bpr_loss, "softmax": sampled_softmax_loss}
+_LOSSES = {"binary": binary_loss, "bpr": bpr_loss}
 _TRAINING = Options()
 _STD = 0.1
 _BLOCK_CELLS = 1_000_000  # numbers of the widest layer held at once: 4 MB, near the cache
@@ -69,8 +69,10 @@ class GMF(nn.Module):
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """(B, C) logits of users (B,) with items of their own (B, C), or all with the same (C,)."""
-        queries = self.users(users) * self.weights  # (B, D)
-        return (queries[:, None] @ self.items(items).mT).squeeze(1)
+        queries, keys = self.users(users) * self.weights, self.items(items)
+        if keys.ndim == 2:  # (C, D)
+            return queries @ keys.T
+        return (queries[:, None] * keys).sum(2)  # four times as fast as a batched product here
 
 
 class PairMLP(nn.Module):
@@ -125,7 +127,7 @@ class NCFNetwork(nn.Module):
 
     Args:
         parts: GMF, PairMLP or both.
-        loss: "binary", "bpr" or "softmax".
+        loss: "binary" or "bpr".
         regularization: lambda, >= 0.
     """
 
@@ -163,7 +165,7 @@ class NCF:
         factors: D, size of each vector, >= 1.
         hidden: widths of the MLP's hidden layers, at least one; unused by GMF.
         dropout: share of the hidden values set to 0 while training, in [0, 1); unused by GMF.
-        loss: "binary" (the paper's), "bpr", or "softmax" over a positive and its negatives.
+        loss: "binary" (the paper's) or "bpr".
         n_negatives: N items for each event, drawn anew in each epoch, >= 1.
         regularization: lambda, the price of the squared vectors of each pair, >= 0.
         training: epochs, batch size, learning rate and so on.
@@ -180,7 +182,7 @@ class NCF:
         factors: int = 32,
         hidden: tuple[int, ...] = (64, 32, 16),
         dropout: float = 0.0,
-        loss: Literal["binary", "bpr", "softmax"] = "binary",
+        loss: Literal["binary", "bpr"] = "binary",
         n_negatives: int = 4,
         regularization: float = 0.0,
         training: Options = _TRAINING,
@@ -210,7 +212,7 @@ class NCF:
         )
         self.network_ = network
         watch = None if validation is None else ranking_validation(self, train, validation)
-        self.history_ = fit(network, batches, self.training, watch)
+        self.history_ = fit(network, batches, replace(self.training, seed=self.seed), watch)
         return self
 
     @torch.inference_mode()
