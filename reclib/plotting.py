@@ -286,8 +286,8 @@ def heatmap(
     figure, axes = new_figure(1.4 + 0.75 * len(columns), 0.9 + 0.45 * len(rows))
     shown = np.where(np.isfinite(cells) & (cells != 0), cells, np.nan)
     limit = np.nanmax(np.abs(shown)) if np.isfinite(shown).any() else 1.0
-    shades = matplotlib.colormaps["Blues"] if (cells >= 0).all() else matplotlib.colormaps["BrBG"]
     low = 0.0 if (np.nan_to_num(cells) >= 0).all() else -limit
+    shades = matplotlib.colormaps["BrBG" if low else "Blues"]
     axes.imshow(shown, cmap=shades, vmin=low, vmax=1.6 * limit if low == 0 else limit)
     for row, column in np.argwhere(np.isfinite(shown)):
         value = cells[row, column]

@@ -202,6 +202,12 @@ def test_heatmap_writes_each_number_into_its_own_cell_and_leaves_zeros_empty(kin
     assert [label.get_text() for label in axes.get_xticklabels()] == ["i0", "i1", "i2"]
 
 
+def test_a_missing_cell_leaves_the_shades_of_a_heatmap_alone():
+    names = {"rows": ["u0"], "columns": ["i0", "i1"]}
+    missing, zero = (plotting.heatmap([[2.0, cell]], **names).axes[0] for cell in (np.nan, 0.0))
+    assert missing.images[0].get_cmap().name == zero.images[0].get_cmap().name == "Blues"
+
+
 def test_heatmap_refuses_names_that_do_not_fit_and_matrices_too_large_to_read():
     with pytest.raises(ValueError, match=r"matrix must have shape \(2, 3\), got \(3, 2\)"):
         plotting.heatmap(np.ones((3, 2)), rows=["a", "b"], columns=["c", "d", "e"])
