@@ -207,7 +207,8 @@ def search(
             ``tune``), "random" draws independently, "grid" takes all combinations in order.
         seed: of the proposals; more trials begin with the same ones.
         path: file (JSON lines) that every trial is written to; a search that was cut off goes on
-            from it and ends as it would have. One process at a time.
+            from it and ends as it would have. It knows method, space and seed, not the data:
+            another split needs another file. One process at a time.
 
     Raises:
         ImportError: for "tpe" without the extra ``tune``.
