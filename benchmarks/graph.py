@@ -90,17 +90,18 @@ def _epoch(split: Split, batch_size: int) -> float:
     return median(np.diff(seconds))
 
 
-_SETS = ("s3rec-beauty", "s3rec-lastfm", "lastfm-social", "ml-100k")
-_COSINE: dict[str, list[Any]] = {"temperature": [0.1, 0.15], "regularization": [0.0]}
-_KINDS: dict[str, tuple[Callable[..., Any], dict[str, list[Any]]]] = {
-    "lightgcn": (_softmax, {"layers": [1, 2, 3], **_COSINE}),
-    "lightgcn-0-layers": (_softmax, {"layers": [0], **_COSINE}),
-    "lightgcn-bpr": (_bpr, {"layers": [3], "regularization": [1e-4, 1e-3, 1e-2]}),
+_LAYERS: dict[str, list[Any]] = {"layers": [1, 2, 3], "regularization": [0.0]}
+_BEAUTY: dict[str, list[Any]] = {"temperature": [0.1], "regularization": [0.0]}
+_BPR: dict[str, list[Any]] = {"layers": [3], "regularization": [1e-4, 1e-3, 1e-2]}
+ROWS: dict[str, Callable[[], dict[str, Any]]] = {
+    "s3rec-beauty-lightgcn": partial(
+        learned_row, "s3rec-beauty", _softmax, _LAYERS | _BEAUTY, _beside_others
+    ),
+    "s3rec-beauty-lightgcn-0-layers": partial(
+        learned_row, "s3rec-beauty", _softmax, {"layers": [0]} | _BEAUTY
+    ),
+    "lastfm-social-lightgcn-bpr": partial(learned_row, "lastfm-social", _bpr, _BPR),
 }
-ROWS: dict[str, Callable[[], dict[str, Any]]] = {}
-for _set in _SETS:
-    for _kind, (_make, _choices) in _KINDS.items():
-        if _kind == "lightgcn-0-layers" and _set != "s3rec-beauty":
-            continue  # it is the dot product, which has rows of its own
-        _extra = {"lightgcn": _beside_others if _set == "s3rec-beauty" else _gain}.get(_kind)
-        ROWS[f"{_set}-{_kind}"] = partial(learned_row, _set, _make, _choices, _extra)
+for _set in ("lastfm-social", "s3rec-lastfm", "ml-100k"):
+    _choices = _LAYERS | {"temperature": [0.15, 0.2]}
+    ROWS[f"{_set}-lightgcn"] = partial(learned_row, _set, _softmax, _choices, _gain)

@@ -27,8 +27,12 @@ def _ncf(
     )
 
 
-_CHOICES: dict[str, list[Any]] = {"rate": [0.001, 0.01], "regularization": [0.01, 0.03, 0.1]}
-ROWS: dict[str, Callable[[], dict[str, Any]]] = {}
-for _set in ("s3rec-beauty", "ml-100k"):
-    for _kind in ("gmf", "mlp", "neumf"):
-        ROWS[f"{_set}-{_kind}"] = partial(learned_row, _set, partial(_ncf, _kind), _CHOICES)
+_CHOICES: dict[str, dict[str, list[Any]]] = {
+    "s3rec-beauty": {"rate": [0.003], "regularization": [0.003, 0.03]},
+    "ml-100k": {"rate": [0.001, 0.003], "regularization": [0.003, 0.03]},
+}
+ROWS: dict[str, Callable[[], dict[str, Any]]] = {
+    f"{_set}-{_kind}": partial(learned_row, _set, partial(_ncf, _kind), _choices)
+    for _set, _choices in _CHOICES.items()
+    for _kind in ("gmf", "mlp", "neumf")
+}
