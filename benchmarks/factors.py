@@ -173,40 +173,39 @@ def _ratings_row(**options: Any) -> dict[str, Any]:
     return row | {"options": options_of(MatrixFactorization(**options))}
 
 
+_BEAUTY = "s3rec-beauty"
 _ALS: dict[str, list[Any]] = {
     "factors": [32, 64, 128],
     "alpha": [1.0, 3.0, 10.0],
     "regularization": [0.003, 0.01, 0.03],
     "regularization_exponent": [1.0],
 }
-_SETS = ("s3rec-beauty", "s3rec-lastfm", "lastfm-social", "ml-100k")
-_KINDS: dict[str, tuple[Callable[..., Any], dict[str, dict[str, list[Any]]]]] = {
-    "als": (
-        _als,
-        {
-            "s3rec-beauty": {
-                "factors": [256],
-                "alpha": [10.0, 40.0, 100.0],
-                "regularization": [0.01, 5.0],
-            },
-            "": _ALS,
-        },
+_LARGE_ALS: dict[str, list[Any]] = {
+    "factors": [256],
+    "alpha": [10.0, 40.0, 100.0],
+    "regularization": [0.01, 5.0],
+}
+_SETS = (_BEAUTY, "s3rec-lastfm", "lastfm-social", "ml-100k")
+# What to choose from: on Beauty, where a fit takes minutes, from less.
+_KINDS: dict[str, tuple[Callable[..., Any], dict[str, list[Any]], dict[str, list[Any]]]] = {
+    "als": (_als, _ALS, _LARGE_ALS),
+    "bpr": (_bpr, {"regularization": [0.02, 0.06, 0.15]}, {"regularization": [0.03, 0.06]}),
+    "softmax": (_softmax, {"regularization": [0.03, 0.1, 0.3]}, {"regularization": [0.1, 0.2]}),
+    "cosine": (
+        _softmax,
+        {"temperature": [0.1, 0.15, 0.2], "regularization": [0.0]},
+        {"temperature": [0.1], "regularization": [0.0]},
     ),
-    "bpr": (_bpr, {"": {"regularization": [0.02, 0.06, 0.15]}}),
-    "softmax": (_softmax, {"": {"regularization": [0.03, 0.1, 0.3]}}),
-    "cosine": (_softmax, {"": {"temperature": [0.1, 0.15, 0.2], "regularization": [0.0]}}),
-    "binary": (_binary, {"": {"regularization": [0.01, 0.03, 0.1]}}),
+    "binary": (_binary, {"regularization": [0.01, 0.03, 0.1]}, {"regularization": [0.01, 0.03]}),
 }
 _PEERS: dict[str, Callable[[Any, Split, int], dict[str, Any]]] = {
     "s3rec-beauty-als": _beside_implicit_als,
     "s3rec-beauty-bpr": _beside_implicit_bpr,
 }
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {}
-for _kind, (_make, _choices) in _KINDS.items():
+for _kind, (_make, _choices, _fewer) in _KINDS.items():
     for _set in _SETS:
-        _peer = _PEERS.get(f"{_set}-{_kind}")
-        ROWS[f"{_set}-{_kind}"] = partial(
-            learned_row, _set, _make, _choices.get(_set, _choices[""]), _peer
-        )
+        _given, _peer = _fewer if _set == _BEAUTY else _choices, _PEERS.get(f"{_set}-{_kind}")
+        ROWS[f"{_set}-{_kind}"] = partial(learned_row, _set, _make, _given, _peer)
 ROWS["ml-100k-ratings-als"] = partial(_ratings_row, solver="als")
 ROWS["ml-100k-ratings-sgd"] = partial(_ratings_row, solver="sgd")

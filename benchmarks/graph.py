@@ -91,14 +91,14 @@ def _epoch(split: Split, batch_size: int) -> float:
 
 
 _LAYERS: dict[str, list[Any]] = {"layers": [1, 2, 3], "regularization": [0.0]}
-_BEAUTY: dict[str, list[Any]] = {"temperature": [0.1], "regularization": [0.0]}
 _BPR: dict[str, list[Any]] = {"layers": [3], "regularization": [1e-4, 1e-3, 1e-2]}
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "s3rec-beauty-lightgcn": partial(
-        learned_row, "s3rec-beauty", _softmax, _LAYERS | _BEAUTY, _beside_others
-    ),
-    "s3rec-beauty-lightgcn-0-layers": partial(
-        learned_row, "s3rec-beauty", _softmax, {"layers": [0]} | _BEAUTY
+        learned_row,
+        "s3rec-beauty",
+        _softmax,
+        {"layers": [1, 3], "temperature": [0.1], "regularization": [0.0]},
+        _beside_others,
     ),
     "lastfm-social-lightgcn-bpr": partial(learned_row, "lastfm-social", _bpr, _BPR),
 }

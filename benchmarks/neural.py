@@ -28,7 +28,7 @@ def _ncf(
 
 
 _CHOICES: dict[str, dict[str, list[Any]]] = {
-    "s3rec-beauty": {"rate": [0.003], "regularization": [0.003, 0.03]},
+    "s3rec-beauty": {"rate": [0.003], "regularization": [0.003]},
     "ml-100k": {"rate": [0.001, 0.003], "regularization": [0.003, 0.03]},
 }
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
