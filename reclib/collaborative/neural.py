@@ -103,13 +103,12 @@ class PairMLP(nn.Module):
         super().__init__()
         self.users = embedding_table(n_users, factors, std=_STD, seed=seed, stream=2)
         self.items = embedding_table(n_items, factors, std=_STD, seed=seed, stream=3)
-        self.mlp = MLP((2 * factors, *hidden, 1), dropout, seed=seed, stream=4)
+        self.mlp: Any = MLP((2 * factors, *hidden, 1), dropout, seed=seed, stream=4)
         self.width = max(hidden)
 
     def forward(self, users: Tensor, items: Tensor) -> Tensor:
         """(B, C) logits of users (B,) with items of their own (B, C), or all with the same (C,)."""
-        layers: Any = self.mlp.layers
-        first, *rest = layers
+        first, *rest = self.mlp.layers
         user_half, item_half = first.weight.chunk(2, dim=1)  # (H, D) each
         from_users = F.linear(self.users(users), user_half, first.bias)  # (B, H)
         from_items = F.linear(self.items(items), item_half)  # (B, C, H) or (C, H)

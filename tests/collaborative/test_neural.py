@@ -13,7 +13,7 @@ from reclib.foundations.batching import PairBatch
 from reclib.foundations.evaluation import evaluate
 from reclib.foundations.interactions import Interactions
 from reclib.foundations.persistence import load, save
-from reclib.foundations.training import Options
+from reclib.foundations.training import Options, fit
 
 N_USERS, N_ITEMS, D = 9, 13, 5
 ARCHITECTURES = ("gmf", "mlp", "neumf")
@@ -290,6 +290,18 @@ def test_fitting_leaves_the_global_generator_alone() -> None:
     before = torch.random.get_rng_state()
     fitted("neumf")
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_one_seed_moves_everything_dropout_included(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+
+    def watched(*arguments: Any) -> Any:
+        seen.append(arguments[2].seed)
+        return fit(*arguments)
+
+    monkeypatch.setattr(neural, "fit", watched)
+    NCF(factors=D, training=Options(epochs=1), seed=7).fit(random_interactions())
+    assert seen == [7]
 
 
 @pytest.mark.parametrize(
