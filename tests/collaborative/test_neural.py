@@ -244,7 +244,8 @@ def test_planted_blocks_are_recovered(architecture: str, loss: str) -> None:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_tiny_set_can_be_learned_by_heart(architecture: str) -> None:
     options = Options(epochs=100, batch_size=64, learning_rate=0.03)
-    model = NCF(architecture=architecture, factors=8, hidden=(16, 8), training=options)  # type: ignore[arg-type]
+    small: dict[str, Any] = {"factors": 8, "hidden": (16, 8), "regularization": 0.0}
+    model = NCF(architecture=architecture, training=options, **small)  # type: ignore[arg-type]
     assert model.fit(random_interactions((6, 7))).history_.table["loss"].iloc[-1] < 0.05
 
 
