@@ -1,38 +1,56 @@
-"""Rows of neural collaborative filtering, with the care that the dot product got.
+"""Rows of neural collaborative filtering, beside the dot product with the same loss and negatives.
 
-The dot product with the same loss, negatives and batches is the row ``binary`` of the factors.
+That one is the row ``binary`` of the factors.
 """
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Literal
 
-from benchmarks._learned import learned_row, training_options
+from benchmarks._learned import learned_row
 from reclib.collaborative import NCF
+from reclib.foundations.training import Options
 
 __all__ = ["ROWS"]
 
 
 def _ncf(
-    architecture: Literal["gmf", "mlp", "neumf"], *, epochs: int | None, seed: int, **options: Any
+    architecture: Literal["gmf", "mlp", "neumf"],
+    most: int,
+    looks: int,
+    *,
+    epochs: int | None,
+    seed: int,
+    rate: float,
+    **options: Any,
 ) -> NCF:
-    training = training_options(epochs, batch_size=2048, learning_rate=options.pop("rate"))
-    return NCF(
-        architecture=architecture,
-        factors=64,
-        n_negatives=4,
-        seed=seed,
-        training=training,
-        **options,
+    """At most so many epochs, looked at so many times: scoring all pairs of Beauty takes long."""
+    every = most // looks
+    training = Options(
+        epochs=epochs or most,
+        batch_size=2048,
+        learning_rate=rate,
+        validate_every=every,
+        patience=2 if epochs is None else None,
+        progress=False,
     )
+    return NCF(architecture=architecture, factors=64, seed=seed, training=training, **options)
 
 
-_CHOICES: dict[str, dict[str, list[Any]]] = {
-    "s3rec-beauty": {"rate": [0.003], "regularization": [0.003]},
-    "ml-100k": {"rate": [0.001, 0.003], "regularization": [0.003, 0.03]},
-}
+_RATE: dict[str, list[Any]] = {"rate": [0.003]}
+_SMALL, _LARGE = (40, 8), (20, 4)
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
-    f"{_set}-{_kind}": partial(learned_row, _set, partial(_ncf, _kind), _choices)
-    for _set, _choices in _CHOICES.items()
-    for _kind in ("gmf", "mlp", "neumf")
+    "s3rec-beauty-neumf": partial(
+        learned_row,
+        "s3rec-beauty",
+        partial(_ncf, "neumf", *_LARGE),
+        _RATE | {"regularization": [0.01]},
+    )
 }
+for _kind in ("gmf", "mlp", "neumf"):
+    ROWS[f"ml-100k-{_kind}"] = partial(
+        learned_row,
+        "ml-100k",
+        partial(_ncf, _kind, *_SMALL),
+        _RATE | {"regularization": [0.01, 0.03]},
+    )
