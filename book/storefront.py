@@ -349,7 +349,11 @@ def photograph(alone: Path, target: Path = PICTURE) -> None:
         ).split()
         address = alone.resolve().as_uri() + "?photo"
         command = [browser, *flags, f"--user-data-dir={folder}/profile"]
-        command += [f"--window-size={PHOTO_WIDTH},{400 + 280 * len(SHELVES)}", f"--screenshot={shot}", address]
+        command += [
+            f"--window-size={PHOTO_WIDTH},{400 + 280 * len(SHELVES)}",
+            f"--screenshot={shot}",
+            address,
+        ]
         subprocess.run(command, check=True, capture_output=True, timeout=120)
         with Image.open(shot) as image:
             picture = _without_empty_end(image.convert("RGB"))
