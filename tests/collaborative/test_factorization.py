@@ -88,19 +88,24 @@ def test_one_sweep_equals_that_of_implicit() -> None:
     train = weighted(1, 80, 51)
     train = Interactions(train.users, train.items, weights=train.weights, n_users=80, n_items=50)
     model = ImplicitALS(factors=12, alpha=5.0, regularization=0.1, sweeps=1).fit(train)
-    peer = AlternatingLeastSquares(
-        factors=12, regularization=0.1, use_cg=False, iterations=1, dtype=np.float64, num_threads=1
-    )
-    peer.user_factors = np.zeros((80, 12))
-    peer.item_factors = start(50, 12, 0)
     confidence = csr_matrix(train.matrix())
     confidence.data = (1 + 5.0 * confidence.data).astype(np.float32)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about threads
+        peer = AlternatingLeastSquares(
+            factors=12,
+            regularization=0.1,
+            use_cg=False,
+            iterations=1,
+            dtype=np.float64,
+            num_threads=1,
+        )
+        peer.user_factors = np.zeros((80, 12))
+        peer.item_factors = start(50, 12, 0)
         peer.fit(confidence, show_progress=False)
+        expected = peer.recalculate_user(np.arange(80), confidence) @ peer.item_factors.T
     ours, theirs = (items @ items.T for items in (model.item_factors_, peer.item_factors))
     np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)  # the same in any axes
-    expected = peer.recalculate_user(np.arange(80), confidence) @ peer.item_factors.T
     np.testing.assert_allclose(model.score(np.arange(80)), expected, rtol=1e-4, atol=1e-5)
 
 
