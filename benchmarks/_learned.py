@@ -19,10 +19,10 @@ from reclib.foundations.interactions import Interactions
 from reclib.foundations.splitting import Split, split_random
 from reclib.foundations.training import Options as Training
 
-__all__ = ["N_SEEDS", "choose", "learned_row", "options_of", "splits_of", "training_options"]
+__all__ = ["choose", "learned_row", "options_of", "training_options"]
 
-N_SEEDS = 3
-_MOST_EPOCHS = 60
+_N_SEEDS = 3
+_MOST_EPOCHS = 150
 _FULL = (
     "the whole catalogue is ranked, the history is masked; options and epochs chosen on validation,"
     " then fitted on train and validation"
@@ -67,13 +67,13 @@ def choose(
     return tried[best], epochs[best], dict(zip(map(str, tried), values, strict=True))
 
 
-def splits_of(name: str, data: Dataset) -> tuple[list[Split], str]:
+def _splits_of(name: str, data: Dataset) -> tuple[list[Split], str]:
     """One split a seed: the same one where it is given, random ones on MovieLens."""
     if name != "ml-100k":
         split, rule = split_of(data)
-        return [split] * N_SEEDS, rule
+        return [split] * _N_SEEDS, rule
     splits = []
-    for seed in range(N_SEEDS):
+    for seed in range(_N_SEEDS):
         whole = split_random(data.interactions, 0.2, seed=seed)
         held = split_random(whole.train, 0.1, seed=0)
         splits.append(Split(held.train, held.test, whole.test, "held"))
@@ -85,10 +85,12 @@ def learned_row(
     make: Make,
     choices: Mapping[str, Sequence[Any]],
     extra: Callable[[Any, Split, int], dict[str, Any]] | None = None,
+    *,
+    variant: str | None = None,
 ) -> dict[str, Any]:
-    """One model on one data set, over seeds."""
+    """One model on one data set, over seeds; the variant tells rows of one class apart."""
     data = load(name)
-    splits, rule = splits_of(name, data)
+    splits, rule = _splits_of(name, data)
     options, epochs, reached = choose(make, choices, splits[0])
     reports, seconds, growth = [], [], 0.0
     for seed, split in enumerate(splits):
@@ -103,8 +105,8 @@ def learned_row(
         "dataset": name,
         "split": rule,
         "protocol": _FULL,
-        "model": type(model).__name__,
-        "options": options_of(model) | {"seed": f"0 to {N_SEEDS - 1}"},
+        "model": ", ".join(filter(None, [type(model).__name__, variant])),
+        "options": options_of(model) | {"seed": f"0 to {_N_SEEDS - 1}"},
         "chosen_from": {key: list(values) for key, values in choices.items() if len(values) > 1},
         "validation": reached,
         "metrics": metrics_over_seeds(reports),
@@ -113,6 +115,6 @@ def learned_row(
         "memory_mib": {"fit": growth},
         "note": "chosen on validation by ndcg@10; interval of the first seed, over users",
     }
-    more = extra(model, splits[-1], N_SEEDS) if extra else {}
+    more = extra(model, splits[-1], _N_SEEDS) if extra else {}
     merged = {key: row[key] | more.pop(key, {}) for key in ("seconds", "memory_mib", "metrics")}
     return row | merged | more

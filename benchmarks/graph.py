@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from benchmarks._learned import learned_row, options_of, training_options
+from benchmarks._learned import choose, learned_row, training_options
 from reclib.collaborative import LightGCN
 from reclib.datasets import load
 from reclib.foundations.evaluation import cases_from_split, compare, evaluate
@@ -40,11 +40,19 @@ def _bpr(*, epochs: int | None, seed: int, **options: Any) -> LightGCN:
     return LightGCN(loss="bpr", seed=seed, training=training, **options)
 
 
-def _gain(model: LightGCN, split: Split, n_seeds: int) -> dict[str, Any]:
-    """nDCG@10 with layers less that without, user by user, with all else the same."""
-    del n_seeds
-    options = options_of(model) | {"layers": 0, "training": model.training}
-    plain = LightGCN(**options).fit(split.train_and_validation)
+def _gain(
+    make: Callable[..., Any],
+    choices: Mapping[str, Sequence[Any]],
+    model: LightGCN,
+    split: Split,
+    n_seeds: int,
+) -> dict[str, Any]:
+    """nDCG@10 with layers less that without, user by user; zero layers choose their own options.
+
+    Both are chosen on validation, epochs too, and fitted with the same last seed.
+    """
+    options, epochs, _ = choose(make, {**choices, "layers": [0]}, split)
+    plain = make(epochs=epochs, seed=n_seeds - 1, **options).fit(split.train_and_validation)
     cases = cases_from_split(split)
     table = compare({"0 layers": evaluate(plain, cases), "layers": evaluate(model, cases)})
     row = table.loc["layers"]
@@ -93,19 +101,39 @@ def _epoch(split: Split, batch_size: int) -> float:
     return median(np.diff(seconds))
 
 
-_LAYERS: dict[str, list[Any]] = {"layers": [1, 2, 3], "regularization": [0.0]}
+def _row(
+    name: str,
+    make: Callable[..., Any],
+    choices: Mapping[str, Sequence[Any]],
+    variant: str,
+) -> dict[str, Any]:
+    """A row whose zero-layer self chooses from the same options."""
+    gain = partial(_gain, make, choices)
+    return learned_row(name, make, choices, gain, variant=variant)
+
+
+_BEAUTY, _DOT, _COSINE = "s3rec-beauty", "softmax", "softmax of cosines"
+_CHOICES: dict[str, list[Any]] = {"layers": [1, 2, 3], "regularization": [0.0]}
 _BPR: dict[str, list[Any]] = {"layers": [3], "regularization": [1e-4, 1e-3, 1e-2]}
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "s3rec-beauty-lightgcn": partial(
-        learned_row,
-        "s3rec-beauty",
+        _row,
+        _BEAUTY,
         _softmax,
         {"layers": [1, 3], "temperature": [0.1], "regularization": [0.0]},
-        _gain,
+        _COSINE,
+    ),
+    "s3rec-beauty-lightgcn-dot": partial(
+        _row,
+        _BEAUTY,
+        _softmax,
+        {"layers": [3], "regularization": [0.2, 0.3, 0.5]},
+        _DOT,
     ),
     "s3rec-beauty-lightgcn-speed": _speed,
-    "lastfm-social-lightgcn-bpr": partial(learned_row, "lastfm-social", _bpr, _BPR),
+    "lastfm-social-lightgcn-bpr": partial(learned_row, "lastfm-social", _bpr, _BPR, variant="BPR"),
 }
 for _set in ("lastfm-social", "s3rec-lastfm", "ml-100k"):
-    _choices = _LAYERS | {"temperature": [0.15, 0.2]}
-    ROWS[f"{_set}-lightgcn"] = partial(learned_row, _set, _softmax, _choices, _gain)
+    ROWS[f"{_set}-lightgcn"] = partial(
+        _row, _set, _softmax, _CHOICES | {"temperature": [0.1, 0.15, 0.2]}, _COSINE
+    )

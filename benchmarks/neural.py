@@ -38,19 +38,26 @@ def _ncf(
 
 
 _RATE: dict[str, list[Any]] = {"rate": [0.003]}
+_VARIANTS: dict[Literal["gmf", "mlp", "neumf"], str] = {
+    "gmf": "GMF",
+    "mlp": "MLP",
+    "neumf": "NeuMF",
+}
 _SMALL, _LARGE = (40, 8), (20, 4)
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "s3rec-beauty-neumf": partial(
         learned_row,
         "s3rec-beauty",
         partial(_ncf, "neumf", *_LARGE),
-        _RATE | {"regularization": [0.01]},
+        _RATE | {"regularization": [0.01, 0.03]},
+        variant="NeuMF",
     )
 }
-for _kind in ("gmf", "mlp", "neumf"):
+for _kind in _VARIANTS:
     ROWS[f"ml-100k-{_kind}"] = partial(
         learned_row,
         "ml-100k",
         partial(_ncf, _kind, *_SMALL),
-        _RATE | {"regularization": [0.01, 0.03]},
+        _RATE | {"regularization": [0.01, 0.03, 0.1]},
+        variant=_VARIANTS[_kind],
     )

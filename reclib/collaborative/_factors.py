@@ -137,7 +137,7 @@ class FactorNetwork(nn.Module):
         queries = F.embedding(batch.users, users)  # (B, D)
         if isinstance(batch, PairBatch):
             taken = torch.cat([batch.positives[:, None], batch.negatives], dim=1)  # (B, 1 + N)
-            scores = (F.embedding(taken, items) @ queries[..., None])[..., 0]
+            scores = (F.embedding(taken, items) * queries[:, None]).sum(-1)
             loss = _PAIR_LOSSES[self.kind](scores[:, 0], scores[:, 1:])
             return loss + self._penalty(batch.users, taken)
         own = (F.embedding(batch.rows, queries) * F.embedding(batch.items, items)).sum(1)  # (P,)
