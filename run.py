@@ -10,6 +10,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - this is what tells the user
     sys.exit("run.py needs Python 3.11 or newer, got " + sys.version.split()[0])
 
 import argparse
+import contextlib
 import functools
 import http.server
 import json
@@ -19,7 +20,7 @@ import shutil
 import subprocess
 import time
 import webbrowser
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ BUILD = ROOT / "_build"
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+STAMP = VENV / ".reclib-installed.json"
+UNFINISHED = BUILD / "venv-unfinished"  # there while an install runs, and after one was cut off
 STUDENT = ROOT / "student"
 EXTRAS = ("book", "graph", "quality", "test", "tune")
 PASSING = ("test", "lab", "results")  # commands that hand their arguments on
@@ -65,25 +68,56 @@ def stamp_is_current(stamp: Path, key: str, extras: Sequence[str]) -> bool:
 def setup(extras: Sequence[str] = EXTRAS) -> None:
     """Make ``.venv`` hold the tested versions; does nothing when it does.
 
-    An install that was cut off leaves a mark, and the next run starts from an empty venv.
+    An install that was cut off leaves a mark, and the next run starts from an empty venv. Of two
+    runs at once the second waits for the first.
     """
-    stamp, unfinished = VENV / ".reclib-installed.json", BUILD / "venv-unfinished"
-    key = setup_key(ROOT)
-    usable = PYTHON.exists() and not unfinished.exists()
-    if usable and stamp_is_current(stamp, key, extras):
+    if environment_is_ready(extras):
         return
     BUILD.mkdir(exist_ok=True)
-    unfinished.touch()
-    stamp.unlink(missing_ok=True)
+    with alone(BUILD / "setup.lock"):
+        if not environment_is_ready(extras):
+            make_environment(extras)
+
+
+def environment_is_ready(extras: Sequence[str]) -> bool:
+    """Say whether ``.venv`` holds these extras, whole and of the versions wanted."""
+    whole = PYTHON.exists() and not UNFINISHED.exists()
+    return whole and stamp_is_current(STAMP, setup_key(ROOT), extras)
+
+
+def make_environment(extras: Sequence[str]) -> None:
+    """Install into ``.venv``, which is made anew where it is not whole."""
+    usable = PYTHON.exists() and not UNFINISHED.exists()
+    UNFINISHED.touch()
+    STAMP.unlink(missing_ok=True)
     if not usable:
         print(f"creating {VENV}", flush=True)
         if call([sys.executable, "-m", "venv", "--clear", VENV]):
             raise Problem("Python's venv module could not create .venv (see above)")
     failed = install(extras)
-    unfinished.unlink()
+    UNFINISHED.unlink()
     if failed:
         raise Problem("pip could not install the packages (see above); the next run tries again")
-    stamp.write_text(json.dumps({"key": key, "extras": sorted(extras)}), encoding="utf-8")
+    stamp = {"key": setup_key(ROOT), "extras": sorted(extras)}
+    STAMP.write_text(json.dumps(stamp), encoding="utf-8")
+
+
+@contextlib.contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Wait until no other process holds the lock; it is let go however this one ends."""
+    with lock.open("w") as file:
+        if sys.platform == "win32":
+            import msvcrt
+
+            while True:
+                with contextlib.suppress(OSError):  # it gives up after ten tries
+                    msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)
+                    break
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def install(extras: Sequence[str]) -> bool:

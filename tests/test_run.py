@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -308,6 +309,8 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, place in (("BUILD", "_build"), ("VENV", ".venv"), ("STUDENT", "student")):
         monkeypatch.setattr(run, name, root / place)
     monkeypatch.setattr(run, "PYTHON", root / ".venv" / "python")
+    monkeypatch.setattr(run, "STAMP", root / ".venv" / ".reclib-installed.json")
+    monkeypatch.setattr(run, "UNFINISHED", root / "_build" / "venv-unfinished")
     return root
 
 
@@ -437,6 +440,31 @@ def test_the_environment_is_made_once_and_again_after_a_change(
     run.setup(["book"])
     run.setup(["book", "test"])
     assert seen[2:] == ["pip book", "pip book,test"]
+
+
+def test_of_two_setups_at_once_the_second_waits_and_finds_all_done(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = installs(monkeypatch, False)
+    started, may_end = threading.Event(), threading.Event()
+    install = run.install
+
+    def slowly(extras: list[str]) -> bool:
+        started.set()
+        may_end.wait(30)
+        return install(extras)
+
+    monkeypatch.setattr(run, "install", slowly)
+    setups = [threading.Thread(target=run.setup, args=[["book"]]) for _ in range(2)]
+    setups[0].start()
+    assert started.wait(30)
+    setups[1].start()
+    setups[1].join(0.3)
+    assert setups[1].is_alive()
+    may_end.set()
+    for each in setups:
+        each.join(30)
+    assert seen == ["venv", "pip book"]
 
 
 def test_an_environment_whose_python_is_gone_is_made_anew(
