@@ -35,8 +35,8 @@ def _softmax(*, epochs: int | None, seed: int, **options: Any) -> LightGCN:
     return LightGCN(seed=seed, training=training, **options)
 
 
-def _bpr(*, epochs: int | None, seed: int, **options: Any) -> LightGCN:
-    training = training_options(epochs, batch_size=2048, learning_rate=0.01)
+def _bpr(*, epochs: int | None, seed: int, batch_size: int, **options: Any) -> LightGCN:
+    training = training_options(epochs, batch_size=batch_size, learning_rate=0.01)
     return LightGCN(loss="bpr", seed=seed, training=training, **options)
 
 
@@ -106,15 +106,17 @@ def _row(
     make: Callable[..., Any],
     choices: Mapping[str, Sequence[Any]],
     variant: str,
+    penalties: Sequence[float] | None = None,
 ) -> dict[str, Any]:
-    """A row whose zero-layer self chooses from the same options."""
-    gain = partial(_gain, make, choices)
-    return learned_row(name, make, choices, gain, variant=variant)
+    """A row whose zero-layer self chooses from the same options, or from penalties of its own."""
+    own = choices if penalties is None else {**choices, "regularization": penalties}
+    return learned_row(name, make, choices, partial(_gain, make, own), variant=variant)
 
 
-_BEAUTY, _DOT, _COSINE = "s3rec-beauty", "softmax", "softmax of cosines"
+_BEAUTY, _COSINE = "s3rec-beauty", "softmax of cosines"
 _CHOICES: dict[str, list[Any]] = {"layers": [1, 2, 3], "regularization": [0.0]}
 _BPR: dict[str, list[Any]] = {"layers": [3], "regularization": [1e-4, 1e-3, 1e-2]}
+_OF_BPR = [0.03, 0.06, 0.1]  # a vector that is not averaged wants a penalty thirty times as large
 ROWS: dict[str, Callable[[], dict[str, Any]]] = {
     "s3rec-beauty-lightgcn": partial(
         _row,
@@ -123,15 +125,13 @@ ROWS: dict[str, Callable[[], dict[str, Any]]] = {
         {"layers": [1, 3], "temperature": [0.1], "regularization": [0.0]},
         _COSINE,
     ),
-    "s3rec-beauty-lightgcn-dot": partial(
-        _row,
-        _BEAUTY,
-        _softmax,
-        {"layers": [3], "regularization": [0.2, 0.3, 0.5]},
-        _DOT,
+    "s3rec-beauty-lightgcn-bpr": partial(
+        _row, _BEAUTY, _bpr, _BPR | {"batch_size": [8192]}, "BPR", _OF_BPR
     ),
     "s3rec-beauty-lightgcn-speed": _speed,
-    "lastfm-social-lightgcn-bpr": partial(learned_row, "lastfm-social", _bpr, _BPR, variant="BPR"),
+    "lastfm-social-lightgcn-bpr": partial(
+        _row, "lastfm-social", _bpr, _BPR | {"batch_size": [2048]}, "BPR", [0.005, 0.01, 0.02]
+    ),
 }
 for _set in ("lastfm-social", "s3rec-lastfm", "ml-100k"):
     ROWS[f"{_set}-lightgcn"] = partial(
