@@ -28,10 +28,14 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from reclib.collaborative._catalogue import total_logsumexp
 from reclib.foundations.batching import PairBatch, Pairs, UserBatch, UserRows
 from reclib.foundations.interactions import Interactions, checked_ids
-from reclib.foundations.networks import binary_loss, bpr_loss, embedding_table
+from reclib.foundations.networks import (
+    binary_loss,
+    bpr_loss,
+    embedding_table,
+    total_logsumexp,
+)
 from reclib.foundations.recommender import Scores, checked_candidates, fitted, pack, unpack
 from reclib.foundations.training import History, Options, fit, ranking_validation
 

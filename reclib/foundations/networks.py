@@ -30,6 +30,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from reclib.foundations._catalogue import total_logsumexp
+
 __all__ = [
     "MLP",
     "attention",
@@ -38,6 +40,7 @@ __all__ = [
     "embedding_table",
     "sampled_softmax_loss",
     "softmax_loss",
+    "total_logsumexp",
 ]
 
 

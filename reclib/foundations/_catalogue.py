@@ -9,7 +9,7 @@ stay in the cache, and memory does not grow with the batch.
 Source: the formulas are textbook; the fusion follows P.-L. Hsu et al., Liger Kernel: Efficient
 Triton Kernels for LLM Training, 2024, arXiv:2410.10989.
 Differences from the paper: none.
-Chapter: collaborative/factorization
+Chapter: foundations/networks
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from reclib.collaborative import _catalogue
-from reclib.collaborative._catalogue import total_logsumexp
+from reclib.foundations import _catalogue
+from reclib.foundations.networks import total_logsumexp
 
 
 def example(dtype: torch.dtype = torch.float64) -> tuple[torch.Tensor, ...]:
