@@ -32,9 +32,9 @@ def _als(*, epochs: int | None, seed: int, **options: Any) -> ImplicitALS:
     return ImplicitALS(seed=seed, **options)
 
 
-def _bpr(*, epochs: int | None, seed: int, batch_size: int, **options: Any) -> BPR:
-    # Four times the events a step, twice the step.
-    rate = {2048: 0.01, 8192: 0.02}[batch_size]
+def _bpr(
+    *, epochs: int | None, seed: int, batch_size: int, rate: float = 0.01, **options: Any
+) -> BPR:
     training = training_options(epochs, batch_size=batch_size, learning_rate=rate)
     return BPR(seed=seed, training=training, **options)
 
@@ -135,6 +135,7 @@ def _beside_implicit_bpr(model: BPR, split: Split, n_seeds: int) -> dict[str, An
     """How long ours takes to the nDCG that implicit has after 100 epochs.
 
     implicit's learning rate and penalty are chosen on validation: its defaults reach half as much.
+    Ours takes larger steps than in the row, which get there sooner and end lower.
     """
     from implicit.cpu.bpr import BayesianPersonalizedRanking
 
@@ -152,7 +153,7 @@ def _beside_implicit_bpr(model: BPR, split: Split, n_seeds: int) -> dict[str, An
         return peer
 
     def ours(epochs: int, test: Interactions | None = None) -> BPR:
-        training = replace(model.training, epochs=epochs)
+        training = replace(model.training, epochs=epochs, learning_rate=0.02)
         return BPR(**_options(model) | {"training": training}).fit(train, validation=test)
 
     def validated(options: Mapping[str, float]) -> float:
@@ -225,12 +226,12 @@ _KINDS: dict[
         None,
         _bpr,
         {"batch_size": [2048], "regularization": [0.005, 0.01, 0.02, 0.06]},
-        {"batch_size": [8192], "regularization": [0.03, 0.06, 0.1]},
+        {"batch_size": [8192], "rate": [0.01, 0.02], "regularization": [0.03, 0.06]},
     ),
     "softmax": (
         "softmax",
         _softmax,
-        {"regularization": [0.03, 0.1, 0.3]},
+        {"regularization": [0.03, 0.1, 0.3, 0.5]},
         {"regularization": [0.3, 0.5, 1.0]},
     ),
     "cosine": (
