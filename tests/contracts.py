@@ -15,10 +15,7 @@ from scipy.sparse import csr_array
 
 from reclib.collaborative import (
     BPR,
-    CFKG,
     EASE,
-    KGAT,
-    KGCN,
     NCF,
     ContentKNN,
     DotProduct,
@@ -27,11 +24,10 @@ from reclib.collaborative import (
     ItemKNN,
     LightGCN,
     MatrixFactorization,
-    PathEASE,
     Popularity,
     UserKNN,
 )
-from reclib.foundations.interactions import Histories, Interactions, Triples
+from reclib.foundations.interactions import Histories, Interactions
 from reclib.foundations.persistence import load, save
 from reclib.foundations.recommender import recommend
 from reclib.foundations.training import Options
@@ -46,7 +42,6 @@ class Entry:
 
     make: Callable[[], Any]
     needs_features: bool = False
-    needs_triples: bool = False
     personal: bool = True  # it can tell users apart, so it must recover the planted truth
     needs_ratings: bool = False
     from_histories: bool = True
@@ -57,7 +52,6 @@ class Entry:
 
 _SOLVED: dict[str, Any] = {"stochastic": True, "rtol": 1e-4, "candidates_rtol": 1e-5}
 _TRAINED: dict[str, Any] = {"from_histories": False, "stochastic": True, "candidates_rtol": 1e-5}
-_READS: dict[str, Any] = {**_TRAINED, "needs_triples": True}
 _RATED: dict[str, Any] = {**_TRAINED, "needs_ratings": True, "personal": False}
 
 
@@ -75,11 +69,6 @@ def _dot(model: Any, epochs: int = 20, batch_size: int = 8) -> Any:
 def _graph(**options: Any) -> LightGCN:
     training = Options(epochs=30, batch_size=32, learning_rate=0.05)
     return LightGCN(factors=16, regularization=0.01, training=training, **options)
-
-
-def _knowing(model: Any, epochs: int = 30) -> Any:
-    model.training = Options(epochs=epochs, batch_size=32, learning_rate=0.05)
-    return model
 
 
 MODELS = {
@@ -111,14 +100,6 @@ MODELS = {
     "NCF-gmf": Entry(lambda: _ncf("gmf", 40, 0.01, loss="bpr"), **_TRAINED),
     "LightGCN": Entry(_graph, **_TRAINED),
     "LightGCN-bpr": Entry(lambda: _graph(loss="bpr"), **_TRAINED),
-    "PathEASE": Entry(
-        lambda: PathEASE(regularization=3.0), needs_triples=True, candidates_rtol=1e-5
-    ),
-    "CFKG": Entry(lambda: _knowing(CFKG(factors=8, fact_weight=0.1, regularization=0.3)), **_READS),
-    "KGCN": Entry(lambda: _knowing(KGCN(factors=8, regularization=0.3)), **_READS),
-    "KGAT": Entry(
-        lambda: _knowing(KGAT(factors=8, layers=1, temperature=0.5, regularization=0.1)), **_READS
-    ),
 }
 
 
@@ -169,28 +150,14 @@ def features(n_items: int, groups: np.ndarray | None = None) -> csr_array:
     return csr_array(np.stack(columns, axis=1).astype(float))
 
 
-def facts(item_features: csr_array) -> Triples:
-    """The same as facts about the items, of two relations."""
-    rows, columns = item_features.nonzero()
-    n_items, n_features = item_features.shape
-    return Triples(
-        rows, columns % 2, n_items + columns, n_entities=n_items + n_features, n_relations=2
-    )
-
-
-def knowledge(entry: Entry, n_items: int, item_features: csr_array | None = None) -> dict[str, Any]:
-    """What the model reads beside the events."""
-    if item_features is None:
-        item_features = features(n_items)
-    if entry.needs_triples:
-        return {"triples": facts(item_features)}
-    return {"item_features": item_features} if entry.needs_features else {}
-
-
 def fit(entry: Entry, train: Interactions, item_features: csr_array | None = None) -> Any:
     """A fitted model."""
     train = prepared(entry, train)
-    return entry.make().fit(train, **knowledge(entry, train.n_items, item_features))
+    if not entry.needs_features:
+        return entry.make().fit(train)
+    if item_features is None:
+        item_features = features(train.n_items)
+    return entry.make().fit(train, item_features=item_features)
 
 
 def all_scores(model: Any, train: Interactions) -> np.ndarray:
@@ -213,7 +180,7 @@ def check_fit_returns_the_model_and_leaves_the_input_alone(entry: Entry) -> None
     train, item_features = prepared(entry, random_interactions()), features(11)
     before = [train.users.copy(), train.items.copy(), item_features.toarray()]
     model = entry.make()
-    arguments = knowledge(entry, 11, item_features)
+    arguments = {"item_features": item_features} if entry.needs_features else {}
     assert model.fit(train, **arguments) is model
     for old, new in zip(before, [train.users, train.items, item_features.toarray()], strict=True):
         np.testing.assert_array_equal(old, new)
@@ -221,7 +188,7 @@ def check_fit_returns_the_model_and_leaves_the_input_alone(entry: Entry) -> None
 
 def check_second_fit_starts_afresh(entry: Entry) -> None:
     train, model = random_interactions(), fit(entry, planted())
-    arguments = knowledge(entry, 11)
+    arguments = {"item_features": features(11)} if entry.needs_features else {}
     again = model.fit(prepared(entry, train), **arguments)
     np.testing.assert_array_equal(all_scores(again, train), all_scores(fit(entry, train), train))
 
@@ -360,7 +327,7 @@ def check_bad_input_is_refused_by_name(entry: Entry) -> None:
     with pytest.raises(ValueError, match="^train must hold at least one event, got 0$"):
         fit(entry, Interactions([], [], n_users=2, n_items=2), features(2))
     with pytest.raises(ValueError, match="^train must be Interactions, got list$"):
-        arguments = knowledge(entry, 2)
+        arguments = {"item_features": features(2)} if entry.needs_features else {}
         entry.make().fit([(0, 1)], **arguments)
     model = fit(entry, train)
     for users, message in [

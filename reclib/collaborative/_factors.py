@@ -166,7 +166,6 @@ def train_factors(
     *,
     training: Options,
     n_negatives: int = 1,
-    zero_items: bool = True,
     seed: int = 0,
 ) -> History:
     """Train the network and give the model its factors; ids without events get zeros.
@@ -178,7 +177,6 @@ def train_factors(
         validation: where given, nDCG@10 on it is watched and the best epoch kept.
         training: how; the batch size counts users for "softmax" and events for the other losses.
         n_negatives: N items for each event, for the losses of pairs.
-        zero_items: False leaves items without events what the network makes of them.
         seed: of the order of the data, the negatives and the dropout.
     """
     batches: UserRows | Pairs
@@ -189,7 +187,7 @@ def train_factors(
         batches = Pairs(train, batch_size=size, n_negatives=n_negatives, seed=seed)
     unseen = (
         np.bincount(train.users, minlength=train.n_users) == 0,
-        (train.item_counts() == 0) & zero_items,
+        train.item_counts() == 0,
     )
 
     @torch.no_grad()

@@ -23,29 +23,7 @@ from scipy.linalg import lapack
 from reclib.foundations.interactions import Interactions
 from reclib.foundations.recommender import LinearScores, checked_train
 
-__all__ = ["EASE", "ease_weights", "regularized_inverse"]
-
-
-def regularized_inverse(gram: NDArray[np.float32], regularization: float) -> NDArray[np.float32]:
-    """(I, I) float32: P, the inverse of X'X + lambda I, in the memory of the Gram matrix.
-
-    Args:
-        gram: (I, I) float32, X'X, in Fortran order; it is overwritten.
-        regularization: lambda, > 0.
-
-    Raises:
-        ValueError: if lambda is not positive, or too small for float32 on this matrix.
-    """
-    if not regularization > 0:
-        raise ValueError(f"regularization must be above 0, got {regularization}")
-    gram[np.diag_indices_from(gram)] += np.float32(regularization)
-    factor, failed = lapack.spotrf(gram, lower=1, clean=0, overwrite_a=1)
-    if failed:
-        raise ValueError(f"regularization must be larger for float32, got {regularization}")
-    lower, _ = lapack.spotri(factor, lower=1, overwrite_c=1)
-    inverse: NDArray[np.float32] = lower.T  # C order; the upper triangle holds P
-    _mirror(inverse)
-    return inverse
+__all__ = ["EASE", "ease_weights"]
 
 
 def ease_weights(gram: NDArray[np.float32], regularization: float) -> NDArray[np.float32]:
@@ -61,9 +39,18 @@ def ease_weights(gram: NDArray[np.float32], regularization: float) -> NDArray[np
     Raises:
         ValueError: if lambda is not positive, or too small for float32 on this matrix.
     """
-    weights = regularized_inverse(gram, regularization)
-    diagonal = np.diag_indices_from(weights)
-    weights *= -1 / weights[diagonal]
+    if not regularization > 0:
+        raise ValueError(f"regularization must be above 0, got {regularization}")
+    diagonal = np.diag_indices_from(gram)
+    gram[diagonal] += np.float32(regularization)
+    factor, failed = lapack.spotrf(gram, lower=1, clean=0, overwrite_a=1)
+    if failed:
+        raise ValueError(f"regularization must be larger for float32, got {regularization}")
+    inverse, _ = lapack.spotri(factor, lower=1, overwrite_c=1)
+    weights: NDArray[np.float32] = inverse.T  # C order; the upper triangle holds P
+    scale = -1 / weights[diagonal]
+    _mirror(weights)
+    weights *= scale
     weights[diagonal] = 0
     return weights
 

@@ -1,6 +1,6 @@
 """Data sets: one call from a name to verified tables; see ``data/README.md`` for what there is."""
 
-from reclib.datasets.dataset import Dataset, TripleDataset
+from reclib.datasets.dataset import Dataset
 from reclib.datasets.fetching import available, fetch
 from reclib.datasets.loaders import load
 from reclib.datasets.recorded import recorded
@@ -11,7 +11,6 @@ __all__ = [
     "NOTHING",
     "SPARSE_MATRIX",
     "Dataset",
-    "TripleDataset",
     "available",
     "fetch",
     "load",

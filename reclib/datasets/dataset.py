@@ -1,6 +1,6 @@
 """What every loader returns: one table of events, and what is known about its users and items.
 
-    B = {(u, i, t)},   X[i, f] = 1 if item i has feature f, else 0,   G = {(head, relation, tail)}
+    B = {(u, i, t)},   X[i, f] = 1 if item i has feature f, else 0
 
 Source: the book's own.
 Differences from the paper: none.
@@ -17,10 +17,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from reclib.foundations.interactions import IdMap, Interactions, Triples
+from reclib.foundations.interactions import IdMap, Interactions
 from reclib.foundations.splitting import Split
 
-__all__ = ["Dataset", "TripleDataset", "multi_hot"]
+__all__ = ["Dataset", "multi_hot"]
 
 Ids = NDArray[np.int64]
 
@@ -38,8 +38,6 @@ class Dataset:
         split: the published split, or None where papers differ.
         tables: everything else, as tables with internal ids.
         item_feature_names, user_feature_names: one per column, or None where they are anonymous.
-        triples: facts about the items, or None; item i is entity i, other entities come after.
-        relation_names: one for each relation of ``triples``, or None where they are anonymous.
     """
 
     name: str
@@ -52,34 +50,9 @@ class Dataset:
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     item_feature_names: tuple[str, ...] | None = None
     user_feature_names: tuple[str, ...] | None = None
-    triples: Triples | None = None
-    relation_names: tuple[str, ...] | None = None
 
     def __repr__(self) -> str:
         return f"Dataset({self.name}: {self.interactions})"
-
-
-@dataclass(frozen=True, eq=False)
-class TripleDataset:
-    """Facts without users: a knowledge graph in its published split.
-
-    Attributes:
-        name: as in the registry.
-        train, validation, test: facts, all three with the same entities and relations.
-        entities: published ids to internal ids and back.
-        relation_names: one for each relation.
-    """
-
-    name: str
-    train: Triples
-    validation: Triples
-    test: Triples
-    entities: IdMap
-    relation_names: tuple[str, ...]
-
-    def __repr__(self) -> str:
-        held = f"{len(self.validation)} and {len(self.test)} facts held out"
-        return f"TripleDataset({self.name}: {self.train}, {held})"
 
 
 def multi_hot(rows: Ids, columns: Ids, shape: tuple[int, int]) -> csr_array:

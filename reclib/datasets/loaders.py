@@ -13,32 +13,21 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from reclib.datasets.catalogues import load_fashion_products, load_icecat
-from reclib.datasets.dataset import Dataset, TripleDataset
+from reclib.datasets.dataset import Dataset
 from reclib.datasets.fetching import resolve
-from reclib.datasets.grocery import load_grocery_relations
-from reclib.datasets.ifashion import load_alibaba_fashion
-from reclib.datasets.kgcn import load_kgcn_music
 from reclib.datasets.lastfm import load_lastfm_social
 from reclib.datasets.movielens import load_ml_100k
 from reclib.datasets.registry import find
 from reclib.datasets.s3rec import load_s3rec
-from reclib.datasets.wordnet import load_wordnet
 
 __all__ = ["load"]
 
-_LOADERS: Mapping[str, Callable[[str, Mapping[str, Path]], Dataset | TripleDataset]] = {
+_LOADERS: Mapping[str, Callable[[str, Mapping[str, Path]], Dataset]] = {
     "s3rec-beauty": load_s3rec,
     "s3rec-sports": load_s3rec,
     "s3rec-lastfm": load_s3rec,
     "lastfm-social": load_lastfm_social,
     "ml-100k": load_ml_100k,
-    "wn18rr": load_wordnet,
-    "kgcn-music": load_kgcn_music,
-    "grocery-relations": load_grocery_relations,
-    "alibaba-fashion-kg": load_alibaba_fashion,
-    "fashion-products-meta": load_fashion_products,
-    "chorus-icecat": load_icecat,
 }
 
 
@@ -50,9 +39,8 @@ def load(name: str, **options: Any) -> Any:
         options: only for ``"shop"``: those of ``reclib.shop.load`` (``profile``, ``seed``...).
 
     Returns:
-        A ``Dataset``, or a ``TripleDataset`` where there are facts but no users; for ``"shop"`` a
-        ``reclib.shop.Shop``, which has the same attributes ``name``, ``interactions``,
-        ``item_features`` and ``user_features``.
+        A ``Dataset``; for ``"shop"`` a ``reclib.shop.Shop``, which has the same attributes
+        ``name``, ``interactions``, ``item_features`` and ``user_features``.
 
     Raises:
         KeyError: if the name is unknown.

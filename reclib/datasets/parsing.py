@@ -118,19 +118,12 @@ def _positive(word: str, *, whole: bool) -> bool:
     return 0 < value < np.inf and not (whole and value % 1)
 
 
-def read_table(
-    path: Path,
-    header: str | None,
-    *,
-    columns: Sequence[str] = (),
-    integers: Sequence[str] = (),
-) -> pd.DataFrame:
+def read_table(path: Path, header: str, *, integers: Sequence[str] = ()) -> pd.DataFrame:
     """A tab-separated text table; all columns are texts, named as in the header up to a colon.
 
     Args:
         path: the file, UTF-8.
-        header: the first line; None where the file has none.
-        columns: their names, where there is no header.
+        header: the first line.
         integers: columns, where the table has them, that must hold positive integers.
 
     Raises:
@@ -143,14 +136,13 @@ def read_table(
         line = first + content[: error.start].count(b"\n")
         byte = content[error.start : error.start + 1].hex()
         raise bad_line(path, line, "it", "be UTF-8", f"byte {byte}") from None
-    if header is not None:
-        columns = [name.partition(":")[0] for name in header.split("\t")]
+    columns = [name.partition(":")[0] for name in header.split("\t")]
     right = (lines.str.count("\t") == len(columns) - 1).to_numpy(dtype=bool)
     if not right.all():
         row = int(np.argmin(right))
         rule = f"hold {len(columns)} fields ({', '.join(columns)})"
         raise bad_line(path, first + row, "it", rule, lines[row])
-    table = lines.str.split("\t", expand=True).set_axis(list(columns), axis=1)
+    table = lines.str.split("\t", expand=True).set_axis(columns, axis=1)
     for name in table.columns.intersection(list(integers)):
         right = table[name].str.fullmatch("[1-9][0-9]*").to_numpy(dtype=bool)
         if not right.all():
